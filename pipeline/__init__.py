@@ -1,0 +1,1 @@
+"""simmesh: point clouds and surfaces to tetrahedral meshes that a simulator can trust."""

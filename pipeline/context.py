@@ -1,0 +1,52 @@
+"""What a stage may know of the run around it: device, seed, progress, checkpoints and counted repairs.
+
+A stage works without a runner: the default context records to the log and keeps no checkpoint.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+log = logging.getLogger("simmesh")
+
+
+@dataclass
+class RunContext:
+    """Device, seed and the four ways a stage reports: record, checkpoint, restore, count. Subclassed by the runner."""
+
+    device: str = "cpu"
+    """Warp device name: "cpu" or "cuda:0"."""
+    seed: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
+    """Things repaired, dropped or merged, by name; they go into the manifest."""
+
+    def record(self, step: int, *, total: int | None = None, phase: str = "", **values: float) -> None:
+        """Report progress: `step` of `total` in `phase`, with named numbers such as a loss.
+
+        Called at most a few times a second in hot loops: values must already be on the host.
+        """
+        text = ", ".join(f"{k} {v:.4g}" for k, v in values.items())
+        log.debug("%s %d/%s %s", phase, step, total, text)
+
+    def checkpoint(self, step: int, **arrays: NDArray[Any]) -> None:
+        """Save the state of a loop; the default context keeps nothing."""
+
+    def restore(self) -> tuple[int, dict[str, NDArray[Any]]] | None:
+        """Return (step, arrays) of the last checkpoint of this very stage, input and config, or None."""
+        return None
+
+    def count(self, name: str, value: int, message: str) -> None:
+        """Count something that was repaired, dropped or merged, and say it in the log; zero is not worth a line."""
+        value = int(value)
+        if value:
+            self.counts[name] = self.counts.get(name, 0) + value
+            log.info("%s: %s", message, f"{value:,}")
+
+    def rng(self) -> np.random.Generator:
+        """Return a fresh generator for the seed of the run."""
+        return np.random.default_rng(self.seed)

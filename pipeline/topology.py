@@ -1,0 +1,137 @@
+"""Connectivity of simplices as pure functions of index arrays: edges, boundary, components, orientation.
+
+Any dimension unless a function says otherwise: a simplex is a row of vertex indices.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+Indices = NDArray[np.int32]
+
+TET_FACES = np.array([[1, 2, 3], [0, 3, 2], [0, 1, 3], [0, 2, 1]], dtype=np.int32)
+"""Faces of a tet of positive volume, oriented outward; face k is opposite vertex k."""
+
+
+def unique_rows(rows: Indices) -> tuple[Indices, NDArray[np.int64], NDArray[np.int64]]:
+    """Return sorted unique rows (vertices sorted within a row), the inverse index and the counts.
+
+    Args:
+        rows: Vertex indices, shape (n, k), k from 1 to 4.
+    """
+    key = np.sort(np.asarray(rows, dtype=np.int64), axis=1)
+    if not len(key):
+        empty = np.zeros(0, dtype=np.int64)
+        return key.astype(np.int32), empty, empty
+    order = np.lexsort(key.T[::-1])
+    ordered = key[order]
+    new = np.ones(len(key), dtype=bool)
+    new[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
+    group = np.cumsum(new) - 1
+    inverse = np.empty(len(key), dtype=np.int64)
+    inverse[order] = group
+    return ordered[new].astype(np.int32), inverse, np.bincount(group)
+
+
+def simplex_edges(simplices: Indices) -> tuple[Indices, NDArray[np.int64], NDArray[np.int64]]:
+    """Return the unique edges (e, 2), the edge of each simplex corner pair (s, pairs), and uses per edge (e,).
+
+    Pairs are in the order of `itertools.combinations`: for a triangle 01, 02, 12.
+    """
+    pairs = list(combinations(range(simplices.shape[1]), 2))
+    rows = np.concatenate([simplices[:, list(p)] for p in pairs])
+    edges, inverse, count = unique_rows(rows)
+    return edges, inverse.reshape(len(pairs), -1).T.copy(), count
+
+
+def boundary_edges(faces: Indices) -> Indices:
+    """Return the edges of triangles used exactly once, as directed half edges (b, 2) of their face."""
+    half = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    _, inverse, count = unique_rows(half)
+    return half[count[inverse] == 1]
+
+
+def boundary_faces(tets: Indices) -> tuple[Indices, NDArray[np.int64]]:
+    """Return the outward triangles used by exactly one tet, shape (b, 3), and the tet of each, shape (b,)."""
+    faces = tets[:, TET_FACES].reshape(-1, 3)
+    _, inverse, count = unique_rows(faces)
+    keep = np.flatnonzero(count[inverse] == 1)
+    return np.ascontiguousarray(faces[keep]), keep // 4
+
+
+def components(simplices: Indices, shared: int) -> NDArray[np.int64]:
+    """Label simplices by connected component, shape (s,); two are joined when they share `shared` vertices.
+
+    `shared` is 1 (vertex), 2 (edge) or 3 (face).
+    """
+    n = len(simplices)
+    if n == 0:
+        return np.zeros(0, dtype=np.int64)
+    sides = list(combinations(range(simplices.shape[1]), shared))
+    rows = np.concatenate([simplices[:, list(s)] for s in sides])
+    _, inverse, _ = unique_rows(rows)
+    owner = np.tile(np.arange(n), len(sides))
+    size = int(max(n, inverse.max() + 1))
+    graph = coo_matrix((np.ones(len(owner)), (owner, inverse + n)), shape=(n + size, n + size))
+    labels = connected_components(graph, directed=False)[1][:n]
+    return np.unique(labels, return_inverse=True)[1].astype(np.int64)
+
+
+def compact(points: NDArray[np.float64], simplices: Indices) -> tuple[NDArray[np.float64], Indices, NDArray[np.int64]]:
+    """Drop vertices that no simplex uses; return points, renumbered simplices and the kept vertex rows."""
+    used = np.unique(simplices)
+    index = np.full(len(points), -1, dtype=np.int32)
+    index[used] = np.arange(len(used), dtype=np.int32)
+    return points[used], index[simplices], used
+
+
+def orient_faces(faces: Indices) -> tuple[Indices, int]:
+    """Turn triangles so that neighbours across two-face edges agree; return the faces and how many edges disagree.
+
+    Every component keeps the orientation of its lowest face. Edges with three or more faces do not transmit.
+    A non-zero count of disagreeing edges means a surface that cannot be oriented (a Moebius strip).
+    """
+    n = len(faces)
+    if n == 0:
+        return faces.copy(), 0
+    half = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    forward = half[:, 0] < half[:, 1]
+    owner = np.tile(np.arange(n), 3)
+    _, inverse, count = unique_rows(half)
+    order = np.argsort(inverse, kind="stable")
+    start = np.concatenate([[0], np.cumsum(count)])[:-1]
+    two = np.flatnonzero(count == 2)
+    a, b = order[start[two]], order[start[two] + 1]
+    left, right = owner[a], owner[b]
+    differs = forward[a] == forward[b]
+    flip = _two_colour(n, left, right, differs)
+    result = faces.copy()
+    result[flip] = result[flip][:, [0, 2, 1]]
+    bad = int((differs ^ flip[left] ^ flip[right]).sum())
+    return np.ascontiguousarray(result), bad
+
+
+def _two_colour(n: int, left: NDArray, right: NDArray, differs: NDArray) -> NDArray[np.bool_]:
+    """Colour nodes 0..n-1 so that linked nodes differ where `differs`, by spanning trees of the signed graph."""
+    double = coo_matrix(
+        (
+            np.ones(2 * len(left)),
+            (
+                np.concatenate([left, left + n]),
+                np.concatenate([np.where(differs, right + n, right), np.where(differs, right, right + n)]),
+            ),
+        ),
+        shape=(2 * n, 2 * n),
+    )
+    single = coo_matrix((np.ones(len(left)), (left, right)), shape=(n, n))
+    part = connected_components(single, directed=False)[1]
+    sheet = connected_components(double, directed=False)[1]
+    root = np.full(part.max() + 1, n, dtype=np.int64)
+    np.minimum.at(root, part, np.arange(n))
+    # In the double cover a node has two copies; the copy in the sheet of the root's first copy keeps its sign.
+    return sheet[:n] != sheet[root[part]]

@@ -1,0 +1,265 @@
+"""The data that stages pass on: point clouds, surface meshes, tetrahedral meshes and simulation reports.
+
+Frozen dataclasses of NumPy arrays, `float64` points and `int32` indices, one row per entity. They validate on
+construction and raise `InvalidMeshError` with the count and the first offending rows. Every geometric type carries
+its `Frame` (length unit and up axis): stages work in the coordinates of the input, `in_metres()` converts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import InvalidMeshError
+
+Points = NDArray[np.float64]
+Indices = NDArray[np.int32]
+
+METRES_PER_UNIT = {"m": 1.0, "cm": 0.01, "mm": 0.001}
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Length unit and up axis of a set of coordinates; right-handed.
+
+    Raises:
+        InvalidMeshError: `metres_per_unit` is not positive and finite, or `up` is not "y" or "z".
+    """
+
+    metres_per_unit: float = 1.0
+    """Length of one coordinate unit [m]."""
+    up: str = "z"
+    """Axis that points up: "y" or "z"."""
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.metres_per_unit) and self.metres_per_unit > 0):
+            raise InvalidMeshError(f"metres_per_unit: expected a positive number, got {self.metres_per_unit}")
+        if self.up not in ("y", "z"):
+            raise InvalidMeshError(f"up: expected y or z, got {self.up!r}")
+
+    def to_metres(self, points: Points) -> Points:
+        """Convert 3D points, shape (n, 3), to metres and Z up (a rotation of +90 degrees about X for Y up)."""
+        p = np.asarray(points, dtype=np.float64) * self.metres_per_unit
+        return rotate_up(p, self.up)
+
+    def __str__(self) -> str:
+        names = {v: k for k, v in METRES_PER_UNIT.items()}
+        unit = names.get(self.metres_per_unit, f"{self.metres_per_unit:g} m")
+        return f"unit {unit}, {self.up.upper()} up"
+
+
+METRES = Frame()
+
+
+def rotate_up(vectors: Points, up: str) -> Points:
+    """Rotate 3D vectors, shape (n, 3), from a frame whose up axis is `up` to Z up: (x, y, z) -> (x, -z, y)."""
+    if up == "z":
+        return vectors.copy()
+    return np.stack([vectors[:, 0], -vectors[:, 2], vectors[:, 1]], axis=1)
+
+
+@dataclass(frozen=True)
+class PointCloud:
+    """Samples of a curve (d = 2) or a surface (d = 3)."""
+
+    points: Points
+    """Positions, shape (n, d)."""
+    normals: Points | None = None
+    """Unit normals, shape (n, d); their sign may be arbitrary."""
+    colors: Points | None = None
+    """Linear RGB in [0, 1], shape (n, 3)."""
+    frame: Frame = METRES
+
+    def __post_init__(self) -> None:
+        points = _points("points", self.points, minimum=1)
+        object.__setattr__(self, "points", points)
+        if self.normals is not None:
+            normals = _rows("normals", self.normals, points.shape)
+            length = np.linalg.norm(normals, axis=1)
+            bad = np.flatnonzero(length < 1e-12)
+            if len(bad):
+                raise InvalidMeshError(
+                    f"normals: {len(bad)} of {len(points)} have zero length, first rows {_first(bad)}; "
+                    "remove the normals or those points",
+                    bad[:10].tolist(),
+                )
+            object.__setattr__(self, "normals", normals / length[:, None])
+        if self.colors is not None:
+            object.__setattr__(self, "colors", _rows("colors", self.colors, (len(points), 3)))
+
+    @property
+    def dimension(self) -> int:
+        return self.points.shape[1]
+
+
+@dataclass(frozen=True)
+class SurfaceMesh:
+    """Segments in 2D, triangles in 3D; may be open, non-manifold, or several components."""
+
+    points: Points
+    """Vertices, shape (n, d)."""
+    faces: Indices
+    """Vertex indices, shape (f, d)."""
+    frame: Frame = METRES
+
+    def __post_init__(self) -> None:
+        points = _points("points", self.points)
+        object.__setattr__(self, "points", points)
+        object.__setattr__(self, "faces", _simplices("faces", self.faces, points.shape[1], len(points)))
+
+    @property
+    def dimension(self) -> int:
+        return self.points.shape[1]
+
+
+@dataclass(frozen=True)
+class TetMesh:
+    """Tetrahedra with positive volume: det(p1 - p0, p2 - p0, p3 - p0) > 0 for every row."""
+
+    points: Points
+    """Vertices, shape (n, 3)."""
+    tets: Indices
+    """Vertex indices, shape (t, 4)."""
+    labels: Indices | None = None
+    """Region of each tet, shape (t,)."""
+    crease_edges: Indices | None = None
+    """Edges on creases of the surface, shape (e, 2)."""
+    frame: Frame = METRES
+
+    def __post_init__(self) -> None:
+        points = _points("points", self.points, dimensions=(3,))
+        object.__setattr__(self, "points", points)
+        tets = _simplices("tets", self.tets, 4, len(points))
+        object.__setattr__(self, "tets", tets)
+        if self.labels is not None:
+            labels = np.ascontiguousarray(self.labels, dtype=np.int32)
+            if labels.shape != (len(tets),):
+                raise InvalidMeshError(f"labels: expected ({len(tets)},), got {labels.shape}")
+            object.__setattr__(self, "labels", labels)
+        if self.crease_edges is not None:
+            object.__setattr__(
+                self, "crease_edges", _simplices("crease_edges", self.crease_edges, 2, len(points))
+            )
+        volumes = self.volumes
+        bad = np.flatnonzero(~(volumes > 0))
+        if len(bad):
+            raise InvalidMeshError(
+                f"tets: {len(bad)} of {len(tets)} have no positive volume "
+                f"({int((volumes < 0).sum())} inverted, {int((volumes == 0).sum())} flat), first rows {_first(bad)}; "
+                "swap two vertices of an inverted tet to turn it over, and remove the flat ones",
+                bad[:10].tolist(),
+            )
+        key = np.sort(tets, axis=1)
+        _, first, count = np.unique(key, axis=0, return_index=True, return_counts=True)
+        if (count > 1).any():
+            raise InvalidMeshError(
+                f"tets: {int((count - 1).sum())} duplicates (the same four vertices), for example of row "
+                f"{_first(first[count > 1])}; remove them",
+                first[count > 1][:10].tolist(),
+            )
+
+    @property
+    def volumes(self) -> NDArray[np.float64]:
+        """Signed volume of each tet, shape (t,)."""
+        a, b, c, d = (self.points[self.tets[:, k]] for k in range(4))
+        return np.einsum("ij,ij->i", np.cross(b - a, c - a), d - a) / 6.0
+
+    def in_metres(self) -> Self:
+        """Return the mesh in metres and Z up."""
+        return replace(self, points=self.frame.to_metres(self.points), frame=METRES)
+
+
+@dataclass(frozen=True)
+class Check:
+    """A metric against its limit."""
+
+    name: str
+    value: float
+    limit: float
+    direction: str
+    """"min": value >= limit passes; "max": value <= limit passes."""
+    unit: str = ""
+    description: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """True when the limit holds; a value that is not a number fails."""
+        if not np.isfinite(self.value):
+            return False
+        return bool(self.value >= self.limit if self.direction == "min" else self.value <= self.limit)
+
+
+@dataclass(frozen=True)
+class SimReport:
+    """What validation found about one tetrahedral mesh, in metres, kilograms and seconds."""
+
+    checks: tuple[Check, ...]
+    metrics: dict[str, Any] = field(default_factory=dict)
+    """Readiness numbers by name: plain numbers, strings, lists and dicts (JSON)."""
+    scenarios: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Per scenario: its settings, results and series (JSON)."""
+    material: dict[str, Any] = field(default_factory=dict)
+    """name, youngs_modulus [Pa], poissons_ratio, density [kg/m^3] and friction coefficients."""
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.checks) and all(check.passed for check in self.checks)
+
+
+def _first(rows: NDArray[Any]) -> list[int]:
+    return [int(r) for r in rows[:5]]
+
+
+def _points(name: str, array: Any, minimum: int = 0, dimensions: tuple[int, ...] = (2, 3)) -> Points:
+    points = np.ascontiguousarray(array, dtype=np.float64)
+    if points.ndim != 2 or points.shape[1] not in dimensions:
+        wanted = " or ".join(f"(n, {d})" for d in dimensions)
+        raise InvalidMeshError(f"{name}: expected shape {wanted}, got {points.shape}")
+    if len(points) < minimum:
+        raise InvalidMeshError(f"{name}: expected at least {minimum}, got {len(points)}")
+    bad = np.flatnonzero(~np.isfinite(points).all(axis=1))
+    if len(bad):
+        raise InvalidMeshError(
+            f"{name}: {len(bad)} of {len(points)} rows have NaN or infinite coordinates, first rows {_first(bad)}; "
+            "remove them from the input",
+            bad[:10].tolist(),
+        )
+    return points
+
+
+def _rows(name: str, array: Any, shape: tuple[int, ...]) -> Points:
+    rows = np.ascontiguousarray(array, dtype=np.float64)
+    if rows.shape != tuple(shape):
+        raise InvalidMeshError(f"{name}: expected shape {tuple(shape)}, got {rows.shape}")
+    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    if len(bad):
+        raise InvalidMeshError(
+            f"{name}: {len(bad)} of {len(rows)} rows are not finite, first rows {_first(bad)}", bad[:10].tolist()
+        )
+    return rows
+
+
+def _simplices(name: str, array: Any, width: int, point_count: int) -> Indices:
+    raw = np.asarray(array)
+    if raw.size == 0:
+        raw = np.zeros((0, width), dtype=np.int32)
+    if raw.ndim != 2 or raw.shape[1] != width or raw.dtype.kind not in "iu":
+        raise InvalidMeshError(f"{name}: expected integers (k, {width}), got {raw.dtype} {raw.shape}")
+    bad = np.flatnonzero(((raw < 0) | (raw >= point_count)).any(axis=1))
+    if len(bad):
+        raise InvalidMeshError(
+            f"{name}: {len(bad)} of {len(raw)} rows name a vertex outside 0..{point_count - 1}, "
+            f"first rows {_first(bad)}",
+            bad[:10].tolist(),
+        )
+    ordered = np.sort(raw, axis=1)
+    bad = np.flatnonzero((ordered[:, 1:] == ordered[:, :-1]).any(axis=1))
+    if len(bad):
+        raise InvalidMeshError(
+            f"{name}: {len(bad)} of {len(raw)} rows repeat a vertex, first rows {_first(bad)}; remove them",
+            bad[:10].tolist(),
+        )
+    return np.ascontiguousarray(raw, dtype=np.int32)
