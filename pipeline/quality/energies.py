@@ -1,0 +1,119 @@
+"""Differentiable quality energies of tetrahedral meshes: low is good, finite everywhere, steep at inversion.
+
+    from pipeline.quality.energies import quality_energy
+    value, gradient = quality_energy(points, tets, energy="dihedral")
+
+The formulas stand in `warp_kernels/tet_quality.py`. Moving, turning or scaling a mesh changes no energy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import warp as wp
+from numpy.typing import NDArray
+
+from warp_kernels.tet_quality import (
+    AMIPS,
+    DIHEDRAL,
+    MEAN_RATIO,
+    QualityParameters,
+    tet_energy_gradients,
+)
+
+Points = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class EnergyParameters:
+    """Numbers of a quality energy; the dihedral one uses the angles, the others weight and power."""
+
+    energy: str = "dihedral"
+    """Name in `ENERGIES`."""
+    low: float = 30.0
+    """Angle [deg] under which the energy of a dihedral angle grows exponentially."""
+    low_scale: float = 5.0
+    """Angle [deg] over which that energy grows by e."""
+    high: float = 140.0
+    """Angle [deg] above which the energy grows exponentially."""
+    high_scale: float = 5.0
+    """Angle [deg] over which that energy grows by e."""
+    weight: float = 0.5
+    """Factor of the mean-ratio term."""
+    power: float = 6.0
+    """Exponent of the inverse mean ratio in the energy "mean_ratio"."""
+
+    def __post_init__(self) -> None:
+        if self.energy not in ENERGIES:
+            raise ValueError(f"energy: expected one of {', '.join(ENERGIES)}, got {self.energy!r}")
+        for name in ("low_scale", "high_scale", "weight", "power"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}: expected a positive number, got {getattr(self, name)}")
+
+    def to_struct(self) -> Any:
+        """Return the parameters as the kernels want them."""
+        s = QualityParameters()
+        s.energy = ENERGIES[self.energy]
+        s.low, s.low_scale = self.low, self.low_scale
+        s.high, s.high_scale = self.high, self.high_scale
+        s.weight, s.power = self.weight, self.power
+        return s
+
+
+ENERGIES: dict[str, int] = {"dihedral": DIHEDRAL, "amips": AMIPS, "mean_ratio": MEAN_RATIO}
+"""Energy names and the number by which the kernels know them; tests run over all."""
+
+CONTINUATION: tuple[EnergyParameters, ...] = (
+    EnergyParameters(low=30, low_scale=5, high=140, high_scale=5, weight=0.5),
+    EnergyParameters(low=32, low_scale=3, high=138, high_scale=3, weight=0.3),
+    EnergyParameters(low=34, low_scale=2, high=136, high_scale=2, weight=0.3),
+)
+"""From wide to sharp: first every bad tet counts, in the end only the worst."""
+
+
+def quality_energy(
+    points: Points,
+    tets: NDArray[Any],
+    energy: str = "dihedral",
+    parameters: EnergyParameters | Mapping[str, float] | None = None,
+    device: str = "cpu",
+) -> tuple[Points, Points]:
+    """Evaluate an energy of every tet and the gradient of the sum.
+
+    Args:
+        points: Vertices, shape (n, 3).
+        tets: Vertex indices, shape (t, 4).
+        energy: Name in `ENERGIES`.
+        parameters: `EnergyParameters`, or some of its fields; with the former, `energy` is taken from it.
+        device: Warp device.
+
+    Returns:
+        Value per tet, shape (t,), dimensionless; gradient of the sum by the points, shape (n, 3) [1/length].
+
+    Raises:
+        ValueError: Unknown energy, wrong shape, or an index out of range.
+    """
+    if not isinstance(parameters, EnergyParameters):
+        parameters = EnergyParameters(**{"energy": energy, **(parameters or {})})  # type: ignore[arg-type]
+    points = np.ascontiguousarray(points, dtype=np.float64)
+    tets = np.ascontiguousarray(tets, dtype=np.int32)
+    if points.ndim != 2 or points.shape[1] != 3 or tets.ndim != 2 or tets.shape[1] != 4:
+        raise ValueError(f"expected points (n, 3) and tets (t, 4), got {points.shape} and {tets.shape}")
+    if len(tets) and (tets.min() < 0 or tets.max() >= len(points)):
+        raise ValueError(f"tets: expected vertices 0..{len(points) - 1}, got {tets.min()}..{tets.max()}")
+    gradient = np.zeros_like(points)
+    if not len(tets):
+        return np.zeros(0), gradient
+    value, corner = tet_energy_gradients(
+        wp.array(points, dtype=wp.vec3d, device=device),
+        wp.array(tets, dtype=wp.vec4i, device=device),
+        parameters.to_struct(),
+    )
+    # Summed on the host in a fixed order: the result is the same on every run.
+    rows = corner.numpy().reshape(-1, 3)
+    for axis in range(3):
+        gradient[:, axis] = np.bincount(tets.ravel(), weights=rows[:, axis], minlength=len(points))
+    return value.numpy(), gradient
