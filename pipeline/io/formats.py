@@ -1,0 +1,254 @@
+"""Read and write point clouds, surfaces and tetrahedral meshes; the format is the file's extension.
+
+One table of readers and one of writers for each kind of data. Every problem with a file is one `InputError` or
+`OutputError` with its cause; every written file is read back and compared before it gets its name.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.context import RunContext
+from pipeline.errors import InputError, InvalidMeshError, OutputError
+from pipeline.io import npz, ply, point_files, surface_files, usd, volume_files
+from pipeline.io.atomic import atomic_path
+from pipeline.io.geometry import Geometry, to_point_cloud, to_surface_mesh, to_tet_mesh
+from pipeline.io.msh import write_msh
+from pipeline.types import METRES, Frame, PointCloud, SurfaceMesh, TetMesh
+
+log = logging.getLogger("simmesh")
+
+USD_EXTENSIONS = (".usd", ".usda", ".usdc", ".usdz")
+
+READERS: dict[str, Callable[[Path], Geometry]] = {
+    ".ply": ply.read_ply,
+    ".xyz": point_files.read_xyz,
+    ".txt": point_files.read_xyz,
+    ".npy": point_files.read_npy,
+    ".npz": npz.read_npz,
+    ".obj": surface_files.read_obj,
+    ".off": surface_files.read_off,
+    ".stl": surface_files.read_stl,
+    ".msh": volume_files.read_volume,
+    ".vtu": volume_files.read_volume,
+    ".vtk": volume_files.read_volume,
+    ".mesh": volume_files.read_volume,
+    **dict.fromkeys(USD_EXTENSIONS, usd.read_usd),
+}
+
+POINT_WRITERS: dict[str, Callable[[Path, PointCloud], None]] = {
+    ".ply": lambda path, cloud: ply.write_ply(path, cloud.points, None, cloud.normals, cloud.colors),
+    ".xyz": point_files.write_xyz,
+    ".txt": point_files.write_xyz,
+    ".npy": point_files.write_npy,
+    ".npz": npz.write_npz,
+}
+
+SURFACE_WRITERS: dict[str, Callable[[Path, SurfaceMesh], None]] = {
+    ".ply": lambda path, mesh: ply.write_ply(path, mesh.points, mesh.faces),
+    ".obj": surface_files.write_obj,
+    ".off": surface_files.write_off,
+    ".stl": surface_files.write_stl,
+    ".npz": npz.write_npz,
+    **dict.fromkeys(USD_EXTENSIONS, usd.write_usd_surface),
+}
+
+TET_WRITERS: dict[str, Callable[..., None]] = {
+    ".msh": write_msh,
+    ".vtu": volume_files.write_vtu,
+    ".vtk": volume_files.write_vtk,
+    ".mesh": volume_files.write_medit,
+    ".npz": npz.write_npz,
+    **dict.fromkeys(USD_EXTENSIONS, usd.write_usd_tets),
+}
+
+_WITH_CELL_DATA = (".vtu", ".vtk")
+_WITH_FRAME = (".npz", *USD_EXTENSIONS)
+_SINGLE = (".stl", *USD_EXTENSIONS)
+"""Formats that keep positions in single precision."""
+
+
+def read_any(
+    path: str | Path, frame: Frame | None = None, context: RunContext | None = None, *, largest: bool = False
+) -> PointCloud | SurfaceMesh | TetMesh:
+    """Read a file as what it holds: tetrahedra, else faces, else points.
+
+    Args:
+        path: Any extension in `READERS`.
+        frame: Unit and up axis; None takes them from USD and npz files, else metres and Z up.
+        context: Receives the counts of what was merged, split or dropped.
+        largest: Of a USD stage with several prims, take the one with the most points instead of all together.
+
+    Raises:
+        InputError: The file is missing, empty, damaged, of an unknown format, or holds no usable geometry.
+    """
+
+    def build(raw: Geometry) -> PointCloud | SurfaceMesh | TetMesh:
+        if raw.has_tets:
+            return to_tet_mesh(raw, frame, context)
+        return to_surface_mesh(raw, frame, context) if raw.has_faces else to_point_cloud(raw, frame, context)
+
+    return _read(path, "any", build, largest)
+
+
+def read_points(
+    path: str | Path, frame: Frame | None = None, context: RunContext | None = None, *, largest: bool = False
+) -> PointCloud:
+    """Read a point cloud; of a mesh the vertices are taken. See `read_any`."""
+
+    def build(raw: Geometry) -> PointCloud:
+        if raw.has_faces or raw.has_tets:
+            log.info("%s holds a mesh: its vertices are taken as the points", Path(path).name)
+        return to_point_cloud(raw, frame, context)
+
+    return _read(path, "points", build, largest)
+
+
+def read_surface(
+    path: str | Path, frame: Frame | None = None, context: RunContext | None = None, *, largest: bool = False
+) -> SurfaceMesh:
+    """Read a surface; raises `InputError` for a file without faces. See `read_any`."""
+    return _read(path, "surface", lambda raw: to_surface_mesh(raw, frame, context), largest)
+
+
+def read_tets(
+    path: str | Path, frame: Frame | None = None, context: RunContext | None = None, *, largest: bool = False
+) -> TetMesh:
+    """Read a tetrahedral mesh; raises `InputError` for a file without tets. See `read_any`."""
+    return _read(path, "tets", lambda raw: to_tet_mesh(raw, frame, context), largest)
+
+
+def write_points(path: str | Path, cloud: PointCloud) -> Path:
+    """Write a point cloud: .ply, .xyz, .txt, .npy or .npz; raises `OutputError`."""
+    path = _writable(path, POINT_WRITERS, "point clouds")
+    if cloud.dimension == 2 and path.suffix.lower() == ".ply":
+        raise OutputError(f"cannot write {path}: .ply holds 3D points; write 2D points as .npz, .npy or .xyz")
+    return _write(path, cloud, POINT_WRITERS[path.suffix.lower()], read_points)
+
+
+def write_surface(path: str | Path, mesh: SurfaceMesh) -> Path:
+    """Write a surface: .ply, .obj, .off, .stl, .npz or USD; raises `OutputError`."""
+    path = _writable(path, SURFACE_WRITERS, "surfaces")
+    if mesh.dimension == 2 and path.suffix.lower() != ".npz":
+        raise OutputError(f"cannot write {path}: only .npz holds curves in 2D")
+    return _write(path, mesh, SURFACE_WRITERS[path.suffix.lower()], read_surface)
+
+
+def write_tets(path: str | Path, mesh: TetMesh, cell_data: dict[str, NDArray[Any]] | None = None) -> Path:
+    """Write a tetrahedral mesh: .msh, .vtu, .vtk, .mesh, .npz or USD.
+
+    Args:
+        path: Where; an earlier file of that name is replaced at the end.
+        mesh: What.
+        cell_data: Arrays (t,) by name, such as `tet_quality(...)`; .vtu and .vtk keep them, others leave them out.
+
+    Raises:
+        OutputError: Unknown extension, the format cannot hold the mesh, or the file cannot be written.
+    """
+    path = _writable(path, TET_WRITERS, "tetrahedral meshes")
+    suffix = path.suffix.lower()
+    writer = TET_WRITERS[suffix]
+    if cell_data and suffix in _WITH_CELL_DATA:
+        return _write(path, mesh, lambda p, m: writer(p, m, cell_data), read_tets)
+    if mesh.crease_edges is not None and suffix != ".npz":
+        log.debug("%s: crease edges are kept by .npz alone", path.name)
+    return _write(path, mesh, writer, read_tets)
+
+
+class _Quiet(RunContext):
+    """For reading back what was just written: nothing to count, nothing to say."""
+
+    def count(self, name: str, value: int, message: str) -> None:
+        pass
+
+
+def _read(path: str | Path, want: str, build: Callable[[Geometry], Any], largest: bool = False) -> Any:
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give a file")
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
+    if suffix not in READERS:
+        raise InputError(f"{path}: unknown extension {suffix or '(none)'}; known are {', '.join(READERS)}")
+    try:
+        if path.stat().st_size == 0:
+            raise InputError("the file is empty")
+        raw = usd.read_usd(path, want, largest) if suffix in USD_EXTENSIONS else READERS[suffix](path)
+        return build(raw)
+    except InvalidMeshError as error:
+        raise InvalidMeshError(f"{path}: {error}", error.rows) from error
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or _first_line(error)}") from error
+    except Exception as error:  # a damaged file makes the libraries raise anything
+        raise InputError(f"{path}: not a readable {suffix} file: {_first_line(error)}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return (lines[0][:200] if lines else "") or type(error).__name__
+
+
+def _writable(path: str | Path, writers: dict[str, Any], kind: str) -> Path:
+    path = Path(path)
+    if path.suffix.lower() not in writers:
+        suffix = path.suffix or "(none)"
+        raise OutputError(
+            f"cannot write {path}: {kind} are not written as {suffix}; known are {', '.join(writers)}"
+        )
+    return path
+
+
+def _write(path: Path, data: Any, writer: Callable[[Path, Any], None], reader: Callable[..., Any]) -> Path:
+    with atomic_path(path) as part:
+        writer(part, data)
+        try:
+            back = reader(part, data.frame, _Quiet())
+        except InputError as error:
+            raise OutputError(
+                f"cannot write {path}: what was written cannot be read back: {error}"
+            ) from error
+        problem = difference(
+            data, back, single=path.suffix.lower() in _SINGLE, welded=path.suffix.lower() == ".stl"
+        )
+        if problem:
+            raise OutputError(f"cannot write {path}: what was written differs from the mesh: {problem}")
+    if path.suffix.lower() not in _WITH_FRAME and data.frame != METRES:
+        log.info("%s keeps no unit and no up axis: when reading it, give them (%s)", path.name, data.frame)
+    return path
+
+
+def difference(data: Any, back: Any, *, single: bool = False, welded: bool = False) -> str:
+    """Say how what was read back differs from what was written; empty when it does not.
+
+    Args:
+        data: What was written.
+        back: What was read.
+        single: Positions were stored in single precision.
+        welded: Vertices may be merged and renumbered (STL): compare the corners of the faces.
+    """
+    cells = "tets" if isinstance(data, TetMesh) else "faces" if isinstance(data, SurfaceMesh) else None
+    expected, found = data.points, back.points
+    if cells and welded:
+        expected, found = expected[data.faces], found[back.faces]
+    elif cells and not np.array_equal(getattr(data, cells), getattr(back, cells)):
+        return f"{cells} are not the same"
+    if single:
+        expected = expected.astype(np.float32).astype(np.float64)
+    if expected.shape != found.shape:
+        return f"{found.shape} instead of {expected.shape} points"
+    worst = float(np.abs(expected - found).max()) if expected.size else 0.0
+    if worst:
+        return f"positions differ by up to {worst:g}"
+    labels = getattr(data, "labels", None)
+    if labels is not None and back.labels is not None and not np.array_equal(labels, back.labels):
+        return "labels are not the same"
+    return ""
