@@ -1,0 +1,1 @@
+"""Pictures: cameras, colours, the ray caster's scenes, PNG and SVG."""
