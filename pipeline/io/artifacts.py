@@ -1,7 +1,8 @@
 """Artifacts of a run: the exact form that the next stage reads, and previews for people and other tools.
 
-Geometry is a NumPy archive with its frame (bit for bit), beside it .ply, .msh or .vtu in double precision that are
-never read back. Reports and assets are JSON; numbers that JSON lacks are the strings "nan", "inf" and "-inf".
+Geometry is a NumPy archive with its frame (bit for bit), beside it .ply, .msh or .vtu in double precision
+that are never read back. Reports and assets are JSON; numbers that JSON lacks are the strings "nan", "inf"
+and "-inf".
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ def save_artifact(
 ) -> list[Path]:
     """Write an artifact into `folder` and return its files, the exact one first.
 
-    Point clouds: `name.npz`. Surfaces: and `.ply`. Tetrahedral meshes: and `.msh`; `sim_mesh` also `.vtu`, with
-    `cell_data` (arrays per tet, such as `tet_quality`). Reports: `name.json`. Assets: `name.json` and its own files.
+    Point clouds: `name.npz`. Surfaces: and `.ply`. Tetrahedral meshes: and `.msh`; `sim_mesh` also `.vtu`,
+    with `cell_data` (arrays per tet, such as `tet_quality`). Reports: `name.json`. Assets: `name.json` and
+    its own files.
 
     Raises:
         OutputError: A file cannot be written.

@@ -1,6 +1,7 @@
 """Write files so that nothing half-written ever stands under its final name.
 
-A file is written beside its final name (same folder, same extension, hidden), flushed to the disk and renamed.
+A file is written beside its final name (same folder, same extension, hidden), flushed to the disk and
+renamed.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ _REMEDY = {
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` on success, remove it on error.
 
-    Missing parent folders are made. The temporary name keeps the extension, so that libraries which choose the format
-    by extension write the right one.
+    Missing parent folders are made. The temporary name keeps the extension, so that libraries which choose
+    the format by extension write the right one.
 
     Raises:
-        OutputError: The folder cannot be made or the file cannot be written (permission, full disk, a folder of
-            that name); an earlier file of that name stays as it was.
+        OutputError: The folder cannot be made or the file cannot be written (permission, full disk, a folder
+            of that name); an earlier file of that name stays as it was.
     """
     path = Path(path)
     part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
@@ -75,7 +76,7 @@ def atomic_write_text(path: str | Path, text: str) -> Path:
 
 
 def remove_leftovers(folder: str | Path) -> int:
-    """Remove what killed writers left in `folder`; return how many files. Call it only while nobody writes there."""
+    """Remove what killed writers left in `folder` and return how many files; nobody may be writing there."""
     leftovers = [p for p in Path(folder).glob(".*.part*") if p.is_file()]
     for leftover in leftovers:
         with suppress(OSError):

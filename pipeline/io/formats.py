@@ -1,7 +1,7 @@
 """Read and write point clouds, surfaces and tetrahedral meshes; the format is the file's extension.
 
-One table of readers and one of writers for each kind of data. Every problem with a file is one `InputError` or
-`OutputError` with its cause; every written file is read back and compared before it gets its name.
+One table of readers and one of writers for each kind of data. Every problem with a file is one `InputError`
+or `OutputError` with its cause; every written file is read back and compared before it gets its name.
 """
 
 from __future__ import annotations
@@ -146,7 +146,8 @@ def write_tets(path: str | Path, mesh: TetMesh, cell_data: dict[str, NDArray[Any
     Args:
         path: Where; an earlier file of that name is replaced at the end.
         mesh: What.
-        cell_data: Arrays (t,) by name, such as `tet_quality(...)`; .vtu and .vtk keep them, others leave them out.
+        cell_data: Arrays (t,) by name, such as `tet_quality(...)`; .vtu and .vtk keep them, others leave
+            them out.
 
     Raises:
         OutputError: Unknown extension, the format cannot hold the mesh, or the file cannot be written.

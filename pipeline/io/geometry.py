@@ -1,7 +1,8 @@
 """What a file holds before it becomes a point cloud, a surface or a tetrahedral mesh, and that last step.
 
-Readers of one format each return a `Geometry`; the functions here triangulate polygons, drop what no mesh may hold,
-count it, and build the validated data types. Nothing is changed silently: every count goes to the context and the log.
+Readers of one format each return a `Geometry`; the functions here triangulate polygons, drop what no mesh
+may hold, count it, and build the validated data types. Nothing is changed silently: every count goes to the
+context and the log.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ class Geometry:
 
 
 def merge_geometries(parts: Sequence[Geometry]) -> Geometry:
-    """Put several surfaces or tetrahedral meshes into one; attributes that not all of them have are left out."""
+    """Put several surfaces or tetrahedral meshes into one; normals and colours are left out."""
     if len(parts) == 1:
         return parts[0]
     offsets = np.cumsum([0] + [len(p.points) for p in parts])[:-1]

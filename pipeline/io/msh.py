@@ -1,7 +1,7 @@
 """Write Gmsh 4.1 files, binary, double precision.
 
-One volume entity holds one block of nodes and one block of tetrahedra: MuJoCo refuses more than one block of nodes,
-and Newton reads only the first block of tetrahedra. Labels are an `$ElementData` view named "labels".
+One volume entity holds one block of nodes and one block of tetrahedra: MuJoCo refuses more than one block of
+nodes, and Newton reads only the first block of tetrahedra. Labels are an `$ElementData` view named "labels".
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """NumPy archives: the exact form of every artifact, and points, surfaces and tets of other programs.
 
-Keys written: points, normals, colors, faces, tets, labels, crease_edges, metres_per_unit, up. Keys read besides:
-vertices or V for points, F or triangles for faces, tet_indices or T for tets. Nothing is unpickled.
+Keys written: points, normals, colors, faces, tets, labels, crease_edges, metres_per_unit, up. Keys read
+besides: vertices or V for points, F or triangles for faces, tet_indices or T for tets. Nothing is unpickled.
 """
 
 from __future__ import annotations

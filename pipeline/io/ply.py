@@ -216,7 +216,7 @@ def _columns(p: _Property, sizes: list[int], values: list[Any]) -> Any:
 
 
 def _numbers(tokens: NDArray[Any], dtype: str) -> NDArray[Any]:
-    """Convert text to numbers: integers exactly, real numbers in double precision whatever the header says."""
+    """Convert text: integers exactly, real numbers in double precision whatever the header says."""
     try:
         return tokens.astype(np.int64 if dtype[0] in "iu" else np.float64)
     except ValueError as error:

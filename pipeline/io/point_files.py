@@ -1,7 +1,7 @@
 """Points without connectivity: text columns (.xyz, .txt) and single NumPy arrays (.npy).
 
-Columns: x y | x y z | x y z nx ny nz | x y z nx ny nz r g b. Six columns whose last three are whole numbers up to 255
-(and not all 0 or 1) are colours. An .npy array has 2, 3 or 6 columns in the same sense.
+Columns: x y | x y z | x y z nx ny nz | x y z nx ny nz r g b. Six columns whose last three are whole numbers
+up to 255 (and not all 0 or 1) are colours. An .npy array has 2, 3 or 6 columns in the same sense.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pipeline.types import PointCloud
 
 
 def read_xyz(path: Path) -> Geometry:
-    """Read columns of numbers separated by white space, commas or semicolons; lines after # or // are comments."""
+    """Read columns separated by white space, commas or semicolons; # and // start comments."""
     text = path.read_bytes().decode("utf-8-sig")
     text = text.replace(",", " ").replace(";", " ").replace("//", "#")
     if not any(line.split("#", 1)[0].strip() for line in text.splitlines()):
@@ -28,7 +28,7 @@ def read_xyz(path: Path) -> Geometry:
 
 
 def read_npy(path: Path) -> Geometry:
-    """Read an array (n, 2), (n, 3) or (n, 6); mapped, so that a header cannot ask for more than the file holds."""
+    """Read an array; mapped, so that a header cannot ask for more memory than the file holds."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError as error:

@@ -1,7 +1,7 @@
 """Surfaces: Wavefront OBJ, OFF and STL.
 
-OBJ and OFF are read here, because a library that splits vertices at texture seams would tear the surface open;
-STL goes through trimesh, and its corners are welded where coordinates are equal.
+OBJ and OFF are read here, because a library that splits vertices at texture seams would tear the surface
+open; STL goes through trimesh, and its corners are welded where coordinates are equal.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """OpenUSD geometry: Mesh, TetMesh and Points prims with their transforms, unit and up axis.
 
-A Mesh that carries `tetraIndices` (the assets in the Warp wheel) is a tetrahedral mesh too. USD stores positions in
-single precision. The simulation asset with its physics is written by `pipeline.io.usd_asset`.
+A Mesh that carries `tetraIndices` (the assets in the Warp wheel) is a tetrahedral mesh too. USD stores
+positions in single precision. The simulation asset with its physics is written by `pipeline.io.usd_asset`.
 """
 
 from __future__ import annotations

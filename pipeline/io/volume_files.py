@@ -1,7 +1,7 @@
 """Tetrahedral meshes through meshio, guarded: Gmsh .msh, VTK .vtu and .vtk, Medit .mesh.
 
-meshio ends the process on a file that it cannot identify and writes text files with data that cannot be read back,
-so its readers are called one by one here, and only its binary writers are used.
+meshio ends the process on a file that it cannot identify and writes text files with data that cannot be read
+back, so its readers are called one by one here, and only its binary writers are used.
 """
 
 from __future__ import annotations

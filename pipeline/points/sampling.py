@@ -1,6 +1,7 @@
 """Sample surfaces: points distributed uniformly by area (3D) or length (2D), with the normal of their face.
 
-A triangle (a, b, c) is sampled by  p = (1 - s) a + s (1 - t) b + s t c  with s = sqrt(u), u and t uniform in [0, 1).
+A triangle (a, b, c) is sampled by  p = (1 - s) a + s (1 - t) b + s t c  with s = sqrt(u), u and t uniform in
+[0, 1).
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def sample_surface(mesh: SurfaceMesh, count: int, seed: int = 0) -> PointCloud:
 
 
 def _face_vectors(corners: np.ndarray) -> np.ndarray:
-    """Normal of each face, shape (f, d): of length twice the area in 3D, of the length of the segment in 2D."""
+    """Normal of each face, shape (f, d), as long as twice its area (3D) or its length (2D)."""
     edges = corners[:, 1:] - corners[:, :1]
     if corners.shape[2] == 2:
         return np.stack([edges[:, 0, 1], -edges[:, 0, 0]], axis=1)

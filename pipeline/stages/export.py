@@ -1,0 +1,170 @@
+"""Export a tetrahedral mesh as an asset that simulators load without losing an element.
+
+The asset is in metres, kilograms and Z up, whatever the input was. What is shipped is what was validated:
+the material comes from the report. An asset whose report did not pass is written all the same, and says so.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.context import RunContext
+from pipeline.errors import InputError
+from pipeline.io import npz_asset, usd_asset
+from pipeline.io.assets import Asset, AssetMaterial, material_of
+from pipeline.io.formats import USD_EXTENSIONS, write_tets
+from pipeline.metrics.tet import tet_quality
+from pipeline.stages.stage import Stage
+from pipeline.topology import boundary_faces, compact
+from pipeline.types import SimReport, TetMesh
+
+log = logging.getLogger("simmesh")
+
+__all__ = ["EXPORTERS", "STAGE", "Asset", "ExportConfig", "export"]
+
+
+@dataclass
+class ExportConfig:
+    """What to write, under which name, and the material where no report gives one."""
+
+    formats: list[str] = field(default_factory=lambda: ["usd", "msh", "vtu", "npz"])
+    """Which files: usd (Newton, Omni PhysX), msh (MuJoCo, Gmsh), vtu (ParaView), npz (Newton, NumPy)."""
+    name: str = "asset"
+    """Name of the files and of the asset."""
+    version: str = "1"
+    """Version written into the asset."""
+    physics: list[str] = field(default_factory=lambda: ["newton", "omni"])
+    """Names for the physics in USD: newton (the AOUSD proposal), omni (Omni PhysX, Isaac Sim)."""
+    usd_extension: str = ".usdc"
+    """.usdc (binary), .usda (text) or .usdz (package)."""
+    render_mesh: bool = True
+    """Add the surface as a Mesh for viewers that know no TetMesh."""
+    youngs_modulus: float = AssetMaterial.youngs_modulus
+    """Stiffness [Pa]; used without a report."""
+    poissons_ratio: float = AssetMaterial.poissons_ratio
+    """In (-1, 0.5); used without a report."""
+    density: float = AssetMaterial.density
+    """[kg/m^3]; used without a report."""
+    static_friction: float = AssetMaterial.static_friction
+    """Used without a report."""
+    dynamic_friction: float = AssetMaterial.dynamic_friction
+    """At most the static one; used without a report."""
+
+    def __post_init__(self) -> None:
+        _known("formats", self.formats, EXPORTERS)
+        _known("physics", self.physics, usd_asset.PHYSICS)
+        _known("usd_extension", [self.usd_extension], USD_EXTENSIONS)
+        if not self.formats:
+            raise InputError(f"formats: name at least one of {', '.join(EXPORTERS)}")
+        if not self.name or Path(self.name).name != self.name or self.name.startswith("."):
+            raise InputError(f"name: expected a plain file name, got {self.name!r}")
+        material_of(None, self)
+
+
+def export(
+    mesh: TetMesh,
+    report: SimReport | None = None,
+    config: ExportConfig | None = None,
+    *,
+    folder: str | Path,
+    context: RunContext | None = None,
+) -> Asset:
+    """Write `mesh` into `folder` in every format of the config.
+
+    Args:
+        mesh: In any unit and up axis; points that no tet uses are left out and counted.
+        report: Of `validate`; gives the material and whether the asset is ready.
+        config: Defaults where None.
+        folder: Made if missing.
+        context: Receives counts.
+
+    Raises:
+        InputError: The mesh has no tets.
+        OutputError: Tets that invert in single precision, or a file that cannot be written.
+    """
+    config = config or ExportConfig()
+    context = context or RunContext()
+    if not len(mesh.tets):
+        raise InputError("the mesh has no tets: nothing to export")
+    mesh = _without_unused_points(mesh.in_metres(), context)
+    material = material_of(report, config)
+    ready = None if report is None else report.passed
+    if ready is False:
+        failed = ", ".join(check.name for check in report.checks if not check.passed) if report else ""
+        log.warning(
+            "the mesh is exported although it is not ready; checks that failed: %s", failed or "none ran"
+        )
+    paths = {}
+    for k, key in enumerate(config.formats):
+        suffix, write = EXPORTERS[key]
+        path = Path(folder) / f"{config.name}{config.usd_extension if key == 'usd' else suffix}"
+        context.record(k, total=len(config.formats), phase=f"write {path.name}")
+        paths[key] = write(path, mesh, report, config)
+    volume = float(mesh.volumes.sum())
+    counts = {
+        "points": len(mesh.points),
+        "tets": len(mesh.tets),
+        "surface_faces": len(boundary_faces(mesh.tets)[0]),
+        "labels": 0 if mesh.labels is None else len(np.unique(mesh.labels)),
+    }
+    return Asset(paths, volume * material.density, volume, counts, asdict(material), ready)
+
+
+def _write_msh(path: Path, mesh: TetMesh, report: SimReport | None, config: ExportConfig) -> Path:
+    return write_tets(path, mesh)
+
+
+def _write_vtu(path: Path, mesh: TetMesh, report: SimReport | None, config: ExportConfig) -> Path:
+    """With the quality of each tet, and the material under the names that Newton reads."""
+    material = material_of(report, config)
+    values = {"k_mu": material.mu, "k_lambda": material.lam, "density": material.density}
+    constant = {name: np.full(len(mesh.tets), value) for name, value in values.items()}
+    return write_tets(path, mesh, tet_quality(mesh.points, mesh.tets) | constant)
+
+
+Exporter = Callable[[Path, TetMesh, SimReport | None, Any], Path]
+
+EXPORTERS: dict[str, tuple[str, Exporter]] = {
+    "usd": (".usdc", usd_asset.write_asset),
+    "msh": (".msh", _write_msh),
+    "vtu": (".vtu", _write_vtu),
+    "npz": (".npz", npz_asset.write_asset),
+}
+"""Extension and writer by format; a new format is a line here and a writer that reads back what it wrote."""
+
+
+def _without_unused_points(mesh: TetMesh, context: RunContext) -> TetMesh:
+    """Drop points of no tet: a simulator would load them as particles without mass."""
+    points, tets, kept = compact(mesh.points, mesh.tets)
+    unused = len(mesh.points) - len(kept)
+    if not unused:
+        return mesh
+    context.count("unused_points", unused, "points that no tet uses, left out of the asset")
+    creases = mesh.crease_edges
+    if creases is not None:
+        row = np.full(len(mesh.points), -1, dtype=np.int32)
+        row[kept] = np.arange(len(kept), dtype=np.int32)
+        creases = row[creases][(row[creases] >= 0).all(axis=1)]
+    return replace(mesh, points=points, tets=tets, crease_edges=creases)
+
+
+def _known(name: str, values: Any, known: Any) -> None:
+    unknown = [value for value in values if value not in known]
+    if unknown:
+        raise InputError(f"{name}: unknown {', '.join(map(repr, unknown))}; known are {', '.join(known)}")
+
+
+STAGE = Stage(
+    name="export",
+    function=export,
+    config=ExportConfig,
+    inputs=("sim_mesh", "sim_report"),
+    output="asset",
+    version=1,
+)
