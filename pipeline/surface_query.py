@@ -14,7 +14,7 @@ import warp as wp
 from numpy.typing import NDArray
 
 from pipeline.errors import InvalidMeshError
-from warp_kernels.mesh_query import FACES_PER_LEAF, WindingTree, closest_point, winding_number
+from warp_kernels.mesh_query import FACES_PER_LEAF, WindingTree, closest_point, ray_distance, winding_number
 
 Points = NDArray[np.float64]
 Indices = NDArray[np.int32]
@@ -97,6 +97,20 @@ class SurfaceQuery:
         if self._tree is None:
             self._tree = _winding_tree(self._unit_corners, self.device)
         return winding_number(self._tree, self._to_unit(queries), accuracy).numpy()
+
+    def ray_distance(self, origins: Points, directions: Points, limit: float) -> Points:
+        """Return the distance from each origin (m, 3) to the first face along its unit direction (m, 3).
+
+        Where none is met within `limit`, the limit. Searched in float32: good for sizes, not for positions.
+        """
+        unit = self._to_unit(origins).numpy().astype(np.float32)
+        hit = ray_distance(
+            self._mesh,
+            wp.array(unit, dtype=wp.vec3, device=self.device),
+            wp.array(np.asarray(directions, dtype=np.float32), dtype=wp.vec3, device=self.device),
+            limit * self._scale,
+        )
+        return hit.numpy().astype(np.float64) / self._scale
 
     def _to_unit(self, queries: Points) -> wp.array:
         queries = np.asarray(queries, dtype=np.float64)

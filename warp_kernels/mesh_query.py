@@ -1,4 +1,4 @@
-"""Closest point and generalised winding number of a triangle mesh, one query point per thread.
+"""Closest point, first hit of a ray and generalised winding number of a triangle mesh, one query per thread.
 
 Closest point: `wp.Mesh` finds the face in float32, the point is evaluated again on that face in float64.
 
@@ -178,6 +178,21 @@ def closest_point_kernel(
     distance[p] = wp.length(q - x)
 
 
+@wp.kernel
+def ray_distance_kernel(
+    mesh: wp.uint64,
+    origins: wp.array[wp.vec3],
+    directions: wp.array[wp.vec3],
+    limit: wp.float32,
+    distance: wp.array[wp.float32],
+):
+    p = wp.tid()
+    hit = wp.mesh_query_ray(mesh, origins[p], directions[p], limit)
+    distance[p] = limit
+    if hit.result:
+        distance[p] = hit.t
+
+
 def winding_number(
     tree: WindingTree,
     queries: wp.array,
@@ -236,3 +251,17 @@ def closest_point(
         record_tape=False,
     )
     return face, barycentric, closest, distance
+
+
+def ray_distance(mesh: wp.Mesh, origins: wp.array, directions: wp.array, limit: float) -> wp.array:
+    """Find the distance from each origin (m,) to the first triangle along its unit direction (m,), at most limit."""
+    distance = wp.empty(len(origins), dtype=wp.float32, device=origins.device)
+    wp.launch(
+        ray_distance_kernel,
+        dim=len(origins),
+        inputs=[mesh.id, origins, directions, limit],
+        outputs=[distance],
+        device=origins.device,
+        record_tape=False,
+    )
+    return distance

@@ -1,0 +1,307 @@
+"""Surface to tetrahedra: a Delaunay tessellation of points on and inside the surface, labelled by winding number.
+
+The page docs/algorithms/tetrahedralize.md describes the steps and their limits.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from pipeline.context import RunContext
+from pipeline.errors import StageError
+from pipeline.stages.stage import Stage
+from pipeline.surface_query import SurfaceQuery
+from pipeline.tetmesh.cleaning import area_vectors, clean_surface
+from pipeline.tetmesh.creases import find_creases, spread_on_creases
+from pipeline.tetmesh.delaunay import relax_interior, tessellate, tet_volumes
+from pipeline.tetmesh.deviation import deviations, fit_boundary
+from pipeline.tetmesh.lattice import interior_points
+from pipeline.tetmesh.occupancy import make_occupancy
+from pipeline.tetmesh.sampling import SurfaceSamples, corner_normals, sample_faces, spread_points
+from pipeline.tetmesh.sizing import AdaptedSizeField, SizeField, local_sizes
+from pipeline.tetmesh.solid import Solid, extract_solid, is_flat
+from pipeline.topology import boundary_faces, components, simplex_edges
+from pipeline.types import SurfaceMesh, TetMesh
+
+log = logging.getLogger("simmesh")
+
+Points = NDArray[np.float64]
+Indices = NDArray[np.int32]
+
+LARGEST_MESH = 5_000_000
+"""More tets than this are refused before any work."""
+CAP_LIMIT = 0.4
+"""Largest share of the boundary that may lie away from the surface: more means that it encloses nothing."""
+
+
+@dataclass
+class TetrahedralizeConfig:
+    """How a surface becomes tetrahedra."""
+
+    target_tets: int = 6000
+    """Number of tetrahedra to aim at; met within 20 % where the shape allows it."""
+    edge_length: float | None = None
+    """Edge length in the unit of the input; replaces `target_tets`. Thin and curved places get shorter edges."""
+    grading: float = 0.35
+    """Growth of the edge length per unit of distance along an axis; smaller is smoother and needs more tets."""
+    crease_angle: float = 40.0
+    """Edges of the surface that turn by more than this [degrees] are kept as creases."""
+    adapt_rounds: int = 2
+    """Rounds that measure the deviation from the surface and shorten the edges where it is large."""
+    adapt_exponent: float = 0.35
+    """Edge length goes with deviation to the minus this; 0.25 minimises the mean, 0.5 the maximum."""
+    lloyd_iterations: int = 20
+    """Steps that spread the surface points evenly."""
+    relax_iterations: int = 5
+    """Steps that move interior points to their optimal Delaunay positions."""
+    fit_surface: bool = True
+    """Move boundary vertices off the surface by the least-squares offsets that halve the mean deviation."""
+
+    def __post_init__(self) -> None:
+        """Validate.
+
+        Raises:
+            ValueError: A number out of range; the message names the field.
+        """
+        checks = (
+            ("target_tets", 20 <= self.target_tets <= LARGEST_MESH, f"20 to {LARGEST_MESH:,}"),
+            ("edge_length", self.edge_length is None or self.edge_length > 0, "a positive length"),
+            ("grading", 0.05 <= self.grading <= 2.0, "0.05 to 2"),
+            ("crease_angle", 5.0 <= self.crease_angle <= 180.0, "5 to 180 degrees"),
+            ("adapt_rounds", 0 <= self.adapt_rounds <= 10, "0 to 10"),
+            ("adapt_exponent", 0.0 <= self.adapt_exponent <= 1.0, "0 to 1"),
+            ("lloyd_iterations", 1 <= self.lloyd_iterations <= 1000, "1 to 1000"),
+            ("relax_iterations", 0 <= self.relax_iterations <= 1000, "0 to 1000"),
+        )
+        for name, is_good, wanted in checks:
+            if not is_good:
+                raise ValueError(f"tetrahedralize.{name}: expected {wanted}, got {getattr(self, name)}")
+
+
+def tetrahedralize(
+    surface: SurfaceMesh, config: TetrahedralizeConfig | None = None, *, context: RunContext | None = None
+) -> TetMesh:
+    """Fill a surface with tetrahedra; its boundary is closed and manifold whatever the surface is.
+
+    Args:
+        surface: Triangles; may be open, self-intersecting, non-manifold, of several components, with cavities.
+        config: How.
+        context: Device, seed, progress and counts.
+
+    Returns:
+        Tets of positive volume in the coordinates of the surface; `labels` number the connected pieces.
+
+    Raises:
+        ValueError: A surface that is not made of triangles in space.
+        StageError: A surface that encloses nothing.
+    """
+    config, context = config or TetrahedralizeConfig(), context or RunContext()
+    if surface.dimension != 3:
+        raise ValueError(
+            "tetrahedralize: expected triangles in space, got segments in the plane; a 2D run ends here"
+        )
+    if not len(surface.faces):
+        raise StageError("tetrahedralize: the surface has no faces")
+    work = _Work(surface, config, context)
+    for k in range(config.adapt_rounds):
+        work.trial(k)
+    solid, fixed_count = work.final()
+    return work.finish(solid, fixed_count, surface)
+
+
+class _Work:
+    """The state of one call: the cleaned surface, its samples and the size field."""
+
+    def __init__(self, surface: SurfaceMesh, config: TetrahedralizeConfig, context: RunContext) -> None:
+        self.config, self.context, self.rng = config, context, context.rng()
+        self.steps = config.adapt_rounds + 4
+        self.clean = clean_surface(surface.points, surface.faces, context)
+        clean = self.clean
+        self.query = SurfaceQuery(clean.points, clean.faces, context.device)
+        self.context.record(1, total=self.steps, phase="clean", faces=len(clean.faces))
+        normals = corner_normals(clean.points, clean.faces, config.crease_angle)
+        few = sample_faces(clean.points, clean.faces, normals, 20_000, self.rng)
+        wanted = local_sizes(few, self.query)
+        volume = abs(float(clean.volume.sum()))
+        self.field: SizeField = SizeField(few.points, wanted, self.query, volume, config.grading)
+        if config.edge_length is not None:
+            self.field.high = 1.0
+            self.field.set_base(config.edge_length / clean.diagonal)
+            self.target = self.field.estimate()
+            if self.target > LARGEST_MESH:
+                raise StageError(
+                    f"tetrahedralize: edge length {config.edge_length:g} needs about {self.target:.2g} tetrahedra; "
+                    f"the limit is {LARGEST_MESH:.2g}, use a longer edge"
+                )
+        else:
+            self.target = float(config.target_tets)
+            self.field.fit(self.target)
+        # About 25 samples per surface point; a compact body of t tets has about 5 t^(2/3) surface points.
+        count = int(np.clip(130.0 * self.target ** (2.0 / 3.0), 20_000, 1_000_000))
+        self.samples: SurfaceSamples = sample_faces(clean.points, clean.faces, normals, count, self.rng)
+        self.creases = find_creases(clean.points, clean.faces, config.crease_angle)
+        self.context.record(2, total=self.steps, phase="sizes", base=self.field.base * clean.diagonal)
+
+    def trial(self, k: int) -> None:
+        """Mesh quickly, count, measure the deviation at the samples, and adapt the size field."""
+        points, surface_count, _ = self._points(max(5, self.config.lloyd_iterations // 3))
+        tets = self._inside(points, surface_count)
+        to_mesh, _ = deviations(points, tets, self.query, self.field.samples, self.context.device)
+        self.context.record(3 + k, total=self.steps, phase="adapt", tets=len(tets), deviation=to_mesh.mean())
+        scale = self.field.estimate() / len(tets)
+        self.field = AdaptedSizeField.adapt(self.field, to_mesh, self.config.adapt_exponent)
+        if self.config.edge_length is None:
+            self.field.fit(self.target * scale)
+        else:
+            self.field.set_base(1.0)
+
+    def final(self) -> tuple[Solid, int]:
+        """Mesh with care; once more with another base size when the number of tets is off by more than 15 %."""
+        for _ in range(3):
+            points, surface_count, fixed_count = self._points(self.config.lloyd_iterations)
+            rule = make_occupancy(self.query, surface_count)
+            points = relax_interior(
+                points, surface_count, self.field, rule, self.config.relax_iterations, self.rng
+            )
+            solid = extract_solid(
+                points, surface_count, fixed_count, self.clean, self.query, self.field, self.rng, self.context
+            )
+            ratio = len(solid.tets) / self.target
+            self.context.record(self.steps - 1, total=self.steps, phase="mesh", tets=len(solid.tets))
+            if self.config.edge_length is not None or 0.85 <= ratio <= 1.15:
+                break
+            self.field.fit(self.field.estimate() / ratio)
+        return solid, fixed_count
+
+    def _points(self, iterations: int) -> tuple[Points, int, int]:
+        """Return crease points, other surface points and interior points; and how many of the first two and first."""
+        fixed = spread_on_creases(self.clean.points, self.creases, self.field)
+        on_surface = spread_points(self.samples, self.field, self.query, fixed, iterations, self.rng)
+        inside = interior_points(self.field, self.query, on_surface)
+        return np.concatenate([on_surface, inside]), len(on_surface), len(fixed)
+
+    def _inside(self, points: Points, surface_count: int) -> Indices:
+        tets = tessellate(points, self.rng)
+        tets = tets[(tets < len(points)).all(axis=1)]
+        tets = tets[make_occupancy(self.query, surface_count)(points, tets)]
+        if not len(tets):
+            raise StageError(
+                "tetrahedralize: the surface encloses nothing: no place has a winding number above one half; "
+                "close it, or check that its faces point outward"
+            )
+        return tets
+
+    def finish(self, solid: Solid, fixed_count: int, surface: SurfaceMesh) -> TetMesh:
+        """Check against the surface, fit the boundary, find the crease edges, and return to the input's coordinates."""
+        points, tets = solid.points, solid.tets
+        faces, _ = boundary_faces(tets)
+        self._check_closure(points, faces)
+        self._check_parts(points, faces)
+        on_crease = solid.source < fixed_count
+        if self.config.fit_surface:
+            points, back = fit_boundary(points, tets, self.query, on_crease)
+            self.context.count(
+                "unfitted_vertices", back, "boundary vertices kept on the surface to keep their tets"
+            )
+            flat = is_flat(points, tets, self.clean)
+            points[np.unique(tets[flat])] = solid.points[np.unique(tets[flat])]
+            if is_flat(points, tets, self.clean).any():
+                points = solid.points
+        to_mesh, to_surface = deviations(
+            points, tets, self.query, self.samples.points[:50_000], self.context.device
+        )
+        self.context.record(
+            self.steps,
+            total=self.steps,
+            phase="finish",
+            tets=len(tets),
+            surface_to_mesh=to_mesh.mean(),
+            mesh_to_surface=to_surface.mean(),
+        )
+        self._check_volume(points, tets)
+        return TetMesh(
+            points=self.clean.to_input(points),
+            tets=tets,
+            labels=components(tets, 3).astype(np.int32),
+            crease_edges=self._crease_edges(points, faces, on_crease),
+            frame=surface.frame,
+        )
+
+    def _crease_edges(self, points: Points, faces: Indices, on_crease: NDArray[np.bool_]) -> Indices | None:
+        """Return boundary edges between crease points whose middle lies on a crease of the surface."""
+        edges, _, _ = simplex_edges(faces)
+        edges = edges[on_crease[edges].all(axis=1)]
+        if not len(edges):
+            return None
+        a, b = (self.clean.points[self.creases.edges[:, k]] for k in range(2))
+        length = np.linalg.norm(points[edges[:, 1]] - points[edges[:, 0]], axis=1)
+        count = np.maximum(1, np.ceil(np.linalg.norm(b - a, axis=1) / (0.05 * length.min()))).astype(int)
+        row = np.repeat(np.arange(len(a)), count)
+        t = (np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count) + 0.5) / count[row]
+        on_curve = a[row] + t[:, None] * (b - a)[row]
+        distance, _ = cKDTree(on_curve).query(points[edges].mean(axis=1))
+        return edges[distance < 0.2 * length]
+
+    def _check_closure(self, points: Points, faces: Indices) -> None:
+        """Refuse a boundary that is mostly invented: an open sheet has a half level set, too, but it is no body."""
+        middle = points[faces].mean(axis=1)
+        area = np.linalg.norm(area_vectors(points, faces), axis=1)
+        far = self.query.closest(middle).distance > 0.5 * self.field(middle)
+        share = float(area[far].sum() / area.sum())
+        if share > CAP_LIMIT:
+            raise StageError(
+                f"tetrahedralize: the surface encloses nothing: {100 * share:.0f} % of the boundary of the solid would "
+                "have to be invented to close it; close the surface, or give it a thickness"
+            )
+        if share > 0.001:
+            open_count = int((~self.clean.is_closed).sum())
+            log.warning(
+                "%d open parts were closed by the half level set of the winding number: %.1f %% of the boundary",
+                open_count,
+                100 * share,
+            )
+
+    def _check_parts(self, points: Points, faces: Indices) -> None:
+        """Count parts of the input of which most is missing in the solid."""
+        clean = self.clean
+        corners = np.concatenate(
+            [clean.points[clean.faces].mean(axis=1), *np.moveaxis(clean.points[clean.faces], 1, 0)]
+        )
+        part = np.tile(clean.component, 4)
+        boundary = SurfaceQuery(points, faces, self.context.device)
+        far = boundary.closest(corners).distance > self.field(corners)
+        far[far] &= boundary.winding_number(corners[far]) < 0.5
+        lost = np.bincount(part, far) > 0.5 * np.bincount(part)
+        self.context.count(
+            "lost_parts", lost.sum(), "parts of the surface too small or thin for this number of tets"
+        )
+        if lost.any():
+            log.warning(
+                "%d of %d parts of the surface are missing in the solid; raise tetrahedralize.target_tets",
+                lost.sum(),
+                len(lost),
+            )
+
+    def _check_volume(self, points: Points, tets: Indices) -> None:
+        """Warn when the volume differs from the one the winding number gives on the grid of the size field."""
+        volume = float(tet_volumes(points, tets).sum())
+        expected = self.field.grid_volume
+        if expected > 0 and abs(volume / expected - 1.0) > 0.1:
+            log.warning(
+                "the solid has %.3g %% of the volume that the surface encloses", 100.0 * volume / expected
+            )
+
+
+STAGE = Stage(
+    name="tetrahedralize",
+    function=tetrahedralize,
+    config=TetrahedralizeConfig,
+    inputs=("surface_mesh",),
+    output="tet_mesh",
+    version=1,
+)
