@@ -93,15 +93,19 @@ def compact(points: NDArray[np.float64], simplices: Indices) -> tuple[NDArray[np
 def orient_faces(faces: Indices) -> tuple[Indices, int]:
     """Turn triangles so that neighbours across two-face edges agree; return the faces and how many edges disagree.
 
-    Every component keeps the orientation of its lowest face. Edges with three or more faces do not transmit.
+    Segments, shape (f, 2), are turned so that they run on through vertices of two segments. Every component keeps the orientation of its lowest face. Edges with three or more faces do not transmit.
     A non-zero count of disagreeing edges means a surface that cannot be oriented (a Moebius strip).
     """
     n = len(faces)
     if n == 0:
         return faces.copy(), 0
-    half = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-    forward = half[:, 0] < half[:, 1]
-    owner = np.tile(np.arange(n), 3)
+    if faces.shape[1] == 2:
+        half = faces.T.reshape(-1, 1)
+        forward = np.repeat([False, True], n)
+    else:
+        half = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+        forward = half[:, 0] < half[:, 1]
+    owner = np.tile(np.arange(n), faces.shape[1])
     _, inverse, count = unique_rows(half)
     order = np.argsort(inverse, kind="stable")
     start = np.concatenate([[0], np.cumsum(count)])[:-1]
@@ -111,7 +115,7 @@ def orient_faces(faces: Indices) -> tuple[Indices, int]:
     differs = forward[a] == forward[b]
     flip = _two_colour(n, left, right, differs)
     result = faces.copy()
-    result[flip] = result[flip][:, [0, 2, 1]]
+    result[flip] = result[flip][:, [1, 0] if faces.shape[1] == 2 else [0, 2, 1]]
     bad = int((differs ^ flip[left] ^ flip[right]).sum())
     return np.ascontiguousarray(result), bad
 

@@ -1,0 +1,183 @@
+"""Faces from placed vertices: minimum-ball candidates, their support by the samples, and the greedy choice.
+
+The score of a candidate joins its minimum-ball margin m = (d - R) / R (d: distance of the ball centre to the nearest
+other vertex, R: ball radius) with a face-level real value from the samples:
+
+    score = m - 3 e / R - 0.1 gap - 1.5 (1 - a)
+
+e is the mean distance of 7 places of the face (2D: 5) from the planes of their nearest samples, gap the largest
+distance of such a place to a sample in units of the sample spacing, a the mean cosine between the normals of face and
+samples.
+Without e and a, chords across creases survive; without the gap, lids over openings do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.dmesh.selection import SelectionConfig, select_faces
+from pipeline.points.neighbors import nearest_neighbors
+from pipeline.points.sample_planes import SamplePlanes
+from pipeline.types import Indices, Points
+
+_TRIANGLE_PLACES = np.array(
+    [[1, 1, 1], [4, 1, 1], [1, 4, 1], [1, 1, 4], [5, 5, 1], [5, 1, 5], [1, 5, 5]], float
+)
+_SEGMENT_PLACES = np.array([[1, 1], [3, 1], [1, 3], [7, 1], [1, 7]], float)
+PLACES = {
+    2: _SEGMENT_PLACES / _SEGMENT_PLACES.sum(axis=1, keepdims=True),
+    3: _TRIANGLE_PLACES / _TRIANGLE_PLACES.sum(axis=1, keepdims=True),
+}
+"""Barycentric coordinates of the places of a face that are compared with the samples, by dimension."""
+_NEAREST_SAMPLES = 3
+_CHUNK = 1 << 17
+
+
+@dataclass(frozen=True)
+class Support:
+    """How well the samples support each face."""
+
+    offset: NDArray[np.float64]
+    """Mean distance of the places of a face from the planes of their nearest samples, shape (f,)."""
+    gap: NDArray[np.float64]
+    """Largest distance of a place to a sample in units of the spacing there, shape (f,); the spacing is the typical
+    one, or that of the sample where it is larger, so that sparse parts of a scan are supported too."""
+    agreement: NDArray[np.float64]
+    """Mean over places of the largest cosine between the normals of the face and of the samples, shape (f,)."""
+
+
+def face_normals(points: Points, faces: Indices) -> tuple[Points, NDArray[np.float64]]:
+    """Return unit normals (f, d) and areas (3D) or lengths (2D), shape (f,); a flat face has the normal 0."""
+    corners = points[faces]
+    if points.shape[1] == 2:
+        edge = corners[:, 1] - corners[:, 0]
+        normal = np.stack([edge[:, 1], -edge[:, 0]], axis=1)
+        size = np.linalg.norm(normal, axis=1)
+    else:
+        normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        size = np.linalg.norm(normal, axis=1)
+    unit = normal / np.maximum(size, 1e-300)[:, None]
+    return unit, size if points.shape[1] == 2 else size / 2
+
+
+def measure_support(
+    points: Points, faces: Indices, samples: Points, planes: SamplePlanes, device: str = "cpu"
+) -> Support:
+    """Compare faces with the samples near them.
+
+    Args:
+        points: Vertices, shape (n, d).
+        faces: Vertex indices, shape (f, d).
+        samples: Positions of the samples that `planes` belongs to, shape (m, d).
+    """
+    weights = PLACES[points.shape[1]]
+    parts = [
+        _support(points, faces[i : i + _CHUNK], samples, planes, weights, device)
+        for i in range(0, max(len(faces), 1), _CHUNK)
+    ]
+    return Support(*(np.concatenate(column) for column in zip(*parts)))
+
+
+def _support(
+    points: Points, faces: Indices, samples: Points, planes: SamplePlanes, weights: NDArray, device: str
+) -> tuple[NDArray[np.float64], ...]:
+    f, d = len(faces), points.shape[1]
+    places = np.einsum("wk,fkx->fwx", weights, points[faces]).reshape(-1, d)
+    near, distance = nearest_neighbors(samples, _NEAREST_SAMPLES, queries=places, device=device)
+    normals = planes.normals[near]
+    offset = np.abs(np.einsum("qkx,qkx->qk", places[:, None] - samples[near], normals)).min(axis=1)
+    own = np.repeat(face_normals(points, faces)[0], len(weights), axis=0)
+    agreement = np.abs(np.einsum("qkx,qx->qk", normals, own)).max(axis=1)
+    gap = distance[:, 0] / np.maximum(planes.spacing[near[:, 0]], planes.typical_spacing)
+    shape = (f, len(weights))
+    return (
+        offset.reshape(shape).mean(axis=1),
+        gap.reshape(shape).max(axis=1),
+        agreement.reshape(shape).mean(axis=1),
+    )
+
+
+def extract_faces(
+    points: Points,
+    samples: Points,
+    planes: SamplePlanes,
+    config: SelectionConfig,
+    device: str = "cpu",
+) -> tuple[Indices, dict[str, int]]:
+    """Choose the faces of placed vertices.
+
+    Returns:
+        Faces, shape (f, d), and counts: candidates, empty (no vertex inside the minimum ball), supported, chosen.
+    """
+    faces, margin, radius = _candidates(points, config)
+    support = measure_support(points, faces, samples, planes, device)
+    ok = (
+        (support.offset < config.largest_offset * radius)
+        & (support.gap < config.largest_gap)
+        & (support.agreement > config.least_agreement)
+    )
+    score = (
+        margin
+        - config.offset_weight * support.offset / radius
+        - config.gap_weight * support.gap
+        - config.agreement_weight * (1 - support.agreement)
+    )
+    chosen = select_faces(points, faces[ok], score[ok], config, device=device)
+    counts = {
+        "candidates": len(faces),
+        "empty": int((margin > 0).sum()),
+        "supported": int(ok.sum()),
+        "chosen": int(chosen.sum()),
+    }
+    return faces[ok][chosen], counts
+
+
+def _candidates(points, config):
+    n, d = points.shape
+    near, distance = nearest_neighbors(points, 24)
+    h = distance[:, :6].mean(1)
+    k = config.neighbors
+    if d == 3:
+        iu = np.triu_indices(k, 1)
+        F = np.stack([np.repeat(np.arange(n), len(iu[0])), near[:, iu[0]].ravel(), near[:, iu[1]].ravel()], 1)
+    else:
+        F = np.stack([np.repeat(np.arange(n), k), near[:, :k].ravel()], 1)
+    F = F[(F >= 0).all(1)]
+    F = np.sort(F, 1).astype(np.int64)
+    key = F[:, 0]
+    for c in range(1, d):
+        key = key * n + F[:, c]
+    _, u = np.unique(key, return_index=True)
+    F = F[u]
+    a = points[F[:, 0]]
+    b = points[F[:, 1]] - a
+    if d == 3:
+        c = points[F[:, 2]] - a
+        nn = np.cross(b, c)
+        n2 = (nn**2).sum(1)
+        b2 = (b * b).sum(1)
+        c2 = (c * c).sum(1)
+        good = n2 > 1e-4 * b2 * c2
+        F, a, b, c, nn, n2, b2, c2 = (x[good] for x in (F, a, b, c, nn, n2, b2, c2))
+        o = np.cross(b2[:, None] * c - c2[:, None] * b, nn) / (2 * n2)[:, None] * -1.0
+        sgn = np.sign((o * b).sum(1))
+        o *= sgn[:, None]
+    else:
+        o = b / 2
+    R = np.linalg.norm(o, axis=1)
+    ok = config.largest_radius * h[F].max(1) > R
+    F, o, R, a = F[ok], o[ok], R[ok], a[ok]
+    best = np.full(len(F), np.inf)
+    for s in range(0, len(F), 200000):
+        sl = slice(s, s + 200000)
+        G = near[F[sl]].reshape(len(F[sl]), -1)
+        dd = np.linalg.norm(points[G] - (a + o)[sl][:, None], axis=2)
+        own = (G[:, :, None] == F[sl][:, None, :]).any(2)
+        dd[own] = np.inf
+        best[sl] = dd.min(1)
+    m = (best - R) / R
+    ok = m > config.least_margin
+    return F[ok].astype(np.int32), m[ok], R[ok]

@@ -1,0 +1,388 @@
+"""Close what the greedy choice left open on a surface: specks, slits, small holes, and what is not manifold.
+
+Three means, from cheap to thorough:
+
+1. `zip_gaps` offers candidates with low minimum-ball probability among the vertices of open edges.
+2. `fill_holes` triangulates remaining loops that the samples cover (an opening of the shape stays open).
+3. `cure` removes the faces around an edge of three faces, a pinched vertex, an intersection or a loop that could not
+   be filled, and fills the larger hole; the removed patch grows from round to round.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import breadth_first_order
+
+from pipeline.dmesh.extraction import face_normals, measure_support
+from pipeline.dmesh.selection import SelectionConfig, select_faces
+from pipeline.metrics.surface import fan_vertices, self_intersecting_faces
+from pipeline.points.neighbors import nearest_neighbors
+from pipeline.points.sample_planes import SamplePlanes
+from pipeline.topology import boundary_edges, components, orient_faces, simplex_edges, unique_rows
+from pipeline.types import Indices, Points
+
+LONGEST_EDGE = 2.2
+"""Longest edge of a filling face in units of the median edge: a slit must not become a long sliver."""
+LARGEST_LOOP = 60
+"""Edges of a loop that is still triangulated as one polygon."""
+
+
+@dataclass(frozen=True)
+class Surface:
+    """What filling looks at: vertices, the samples and how they lie."""
+
+    points: Points
+    samples: Points
+    planes: SamplePlanes
+    config: SelectionConfig
+    device: str = "cpu"
+
+
+def orient_along_tree(faces: Indices) -> tuple[Indices, NDArray[np.bool_]]:
+    """Orient triangles along breadth-first trees over edges of two faces.
+
+    On a surface that cannot be oriented because of a few wrong faces the edges that disagree lie near those faces
+    (`topology.orient_faces` gives up on the whole component).
+
+    Returns:
+        Oriented faces, and a mask of faces at an edge that disagrees, shape (f,).
+    """
+    f = len(faces)
+    edges, face_edges, uses = simplex_edges(faces)
+    sign = np.array([1, -1, 1]) * np.where(faces[:, [0, 0, 1]] < faces[:, [1, 2, 2]], 1, -1)
+    order = np.argsort(face_edges.ravel(), kind="stable")
+    start = np.concatenate([[0], np.cumsum(uses)])[:-1]
+    two = np.flatnonzero(uses == 2)
+    a, b = order[start[two]], order[start[two] + 1]
+    left, right = a // 3, b // 3
+    differs = sign.ravel()[a] == sign.ravel()[b]
+    # All components hang on one extra node, so that a single search reaches them.
+    part = components(faces, 2)
+    root = np.full(part.max(initial=-1) + 1, f, dtype=np.int64)
+    np.minimum.at(root, part, np.arange(f))
+    graph = coo_matrix(
+        (
+            np.ones(len(left) + len(root)),
+            (np.concatenate([left, np.full(len(root), f)]), np.concatenate([right, root])),
+        ),
+        shape=(f + 1, f + 1),
+    )
+    parent = breadth_first_order(graph.tocsr(), f, directed=False)[1].astype(np.int64)
+    parent[f] = f
+    linked = coo_matrix((differs + 1.0, (left, right)), shape=(f + 1, f + 1)).tocsr()
+    child = np.arange(f)
+    across = np.asarray(linked[child, parent[:f]]).ravel() + np.asarray(linked[parent[:f], child]).ravel()
+    flip = np.append(across > 1.5, False)
+    while (parent != parent[parent]).any():
+        flip ^= flip[parent]
+        parent = parent[parent]
+    result = faces.copy()
+    result[flip[:f]] = result[flip[:f]][:, [0, 2, 1]]
+    wrong = np.zeros(len(edges), dtype=bool)
+    wrong[two] = differs ^ flip[left] ^ flip[right]
+    return result, wrong[face_edges].any(axis=1)
+
+
+def drop_specks(faces: Indices, least: int = 6) -> Indices:
+    """Drop components, joined over edges, of fewer than `least` faces."""
+    label = components(faces, 2)
+    return faces[np.bincount(label)[label] >= least] if len(faces) else faces
+
+
+def zip_gaps(surface: Surface, faces: Indices, rounds: int = 4) -> Indices:
+    """Add faces among the vertices of open edges: two rounds that touch one open edge, then those that touch two."""
+    for step in range(rounds):
+        extra = _gap_candidates(surface, faces, least_open=1 if step < 2 else 2)
+        if extra is None:
+            break
+        candidates, score = extra
+        rule = replace(surface.config, fold_angle=30.0)
+        before = len(faces)
+        for _ in range(4):
+            ok = select_faces(
+                surface.points,
+                candidates,
+                score,
+                rule,
+                chosen=faces,
+                least_open=0 if step < 2 else 2,
+                device=surface.device,
+            )
+            if not ok.any():
+                break
+            faces = np.concatenate([faces, candidates[ok]])
+            candidates, score = candidates[~ok], score[~ok]
+        if len(faces) == before and step >= 2:
+            break
+    return faces
+
+
+def close_curves(surface: Surface, faces: Indices, rounds: int = 2) -> Indices:
+    """Join open ends of curves (2D) that the samples link: longer segments, with less strict support."""
+    x = surface.points
+    for step in range(rounds):
+        degree = np.bincount(faces.ravel(), minlength=len(x))
+        ends = np.flatnonzero(degree < 2)
+        if len(ends) < 2:
+            break
+        near, _ = nearest_neighbors(x[ends], min(4 + 4 * step, len(ends) - 1), device=surface.device)
+        rows, _, _ = unique_rows(
+            np.stack([ends.repeat(near.shape[1]), ends[near.ravel()]], axis=1).astype(np.int32)
+        )
+        rows = rows[~np.isin(EdgeKeys(len(x)).of(rows), EdgeKeys(len(x)).of(faces))]
+        support = measure_support(x, rows, surface.samples, surface.planes, surface.device)
+        length = np.linalg.norm(x[rows[:, 0]] - x[rows[:, 1]], axis=1)
+        ok = (support.offset < 0.25 * length) & (support.gap < 2.8)
+        score = -length / surface.planes.typical_spacing - 3 * support.offset / length
+        chosen = select_faces(x, rows[ok], score[ok], surface.config, chosen=faces, device=surface.device)
+        faces = np.concatenate([faces, rows[ok][chosen]])
+    return faces
+
+
+def _gap_candidates(
+    surface: Surface, faces: Indices, least_open: int
+) -> tuple[Indices, NDArray[np.float64]] | None:
+    """Return supported triangles among open vertices with `least_open` open edges and no full one, and scores."""
+    x = surface.points
+    edges, _, uses = simplex_edges(faces)
+    open_vertices = np.unique(edges[uses == 1])
+    if len(open_vertices) < 3:
+        return None
+    k = min(14, len(open_vertices) - 1)
+    near, _ = nearest_neighbors(x[open_vertices], k, device=surface.device)
+    s, t = np.triu_indices(k, 1)
+    local = np.stack(
+        [np.repeat(np.arange(len(near)), len(s)), near[:, s].ravel(), near[:, t].ravel()], axis=1
+    )
+    rows, _, _ = unique_rows(open_vertices[local])
+    length = np.linalg.norm(x[rows] - x[rows[:, [1, 2, 0]]], axis=2).max(axis=1)
+    median = np.median(np.linalg.norm(x[edges[:, 0]] - x[edges[:, 1]], axis=1))
+    rows = rows[length < LONGEST_EDGE * median]
+    key = EdgeKeys(len(x))
+    mine = key.of(rows[:, [0, 1, 0, 2, 1, 2]].reshape(-1, 2)).reshape(-1, 3)
+    is_open = np.isin(mine, key.of(edges[uses == 1])).sum(axis=1)
+    is_full = np.isin(mine, key.of(edges[uses > 1])).any(axis=1)
+    rows = rows[(is_open >= least_open) & ~is_full]
+    rows = rows[~np.isin(key.of_faces(rows), key.of_faces(faces))]
+    rows = rows[face_normals(x, rows)[1] > 1e-6 * median**2]
+    if not len(rows):
+        return None
+    support = measure_support(x, rows, surface.samples, surface.planes, surface.device)
+    radius = np.linalg.norm(x[rows] - x[rows[:, [1, 2, 0]]], axis=2).max(axis=1) / np.sqrt(3)
+    h = surface.planes.typical_spacing
+    ok = (support.offset < 0.25 * radius) & (support.gap < 2.8) & (support.agreement > 0.75)
+    score = -radius / h - 3 * support.offset / radius - 2 * (1 - support.agreement)
+    return rows[ok], score[ok]
+
+
+@dataclass(frozen=True)
+class EdgeKeys:
+    """One integer per undirected edge or per triangle."""
+
+    count: int
+
+    def of(self, edges: Indices) -> NDArray[np.int64]:
+        return edges.min(axis=1).astype(np.int64) * self.count + edges.max(axis=1)
+
+    def of_faces(self, faces: Indices) -> NDArray[np.int64]:
+        s = np.sort(faces, axis=1).astype(np.int64)
+        return (s[:, 0] * self.count + s[:, 1]) * self.count + s[:, 2]
+
+
+def boundary_loops(faces: Indices) -> list[NDArray[np.int64]]:
+    """Walk the open edges of oriented faces; return vertex loops in the direction of their half edges.
+
+    A vertex that a loop passes twice splits it there. Chains that do not close (where orientation breaks) are left out.
+    """
+    half = boundary_edges(faces)
+    following: dict[int, list[int]] = {}
+    for a, b in half.tolist():
+        following.setdefault(a, []).append(b)
+    loops = []
+    while following:
+        start = next(iter(following))
+        path, place = [start], {start: 0}
+        while path:
+            ends = following.get(path[-1])
+            if not ends:
+                # A dead end: drop its vertex and go on from the one before.
+                following.pop(path[-1], None)
+                place.pop(path.pop(), None)
+                continue
+            b = ends.pop()
+            if not ends:
+                following.pop(path[-1])
+            if b in place:
+                cut = place[b]
+                loops.append(np.array(path[cut:], dtype=np.int64))
+                for v in path[cut + 1 :]:
+                    place.pop(v)
+                del path[cut + 1 :]
+                if path[-1] not in following:
+                    place.pop(path.pop())
+            else:
+                place[b] = len(path)
+                path.append(b)
+    return [loop for loop in loops if len(loop) >= 3]
+
+
+def fill_holes(
+    surface: Surface, faces: Indices, largest: int = LARGEST_LOOP, covered: bool = True
+) -> tuple[Indices, NDArray[np.int64]]:
+    """Triangulate loops of open edges.
+
+    Args:
+        faces: Oriented triangles without edges of three faces.
+        largest: Edges of a loop at most.
+        covered: Fill only where samples cover the hole.
+
+    Returns:
+        All faces (the new ones last), and the vertices of loops of at most `largest` edges that could not be filled
+        although samples cover them.
+    """
+    x = surface.points
+    key = EdgeKeys(len(x))
+    known = set(key.of(simplex_edges(faces)[0]).tolist())
+    added: list[NDArray[np.int64]] = []
+    failed: list[NDArray[np.int64]] = []
+    for loop in boundary_loops(faces):
+        if len(loop) > largest:
+            continue
+        patch = triangulate_loop(surface, loop[::-1], known, key)
+        if patch is None:
+            failed.append(loop)
+            continue
+        support = measure_support(x, patch, surface.samples, surface.planes, surface.device)
+        if covered and support.gap.max() > surface.config.largest_gap:
+            continue
+        added.append(patch)
+        known.update(key.of(simplex_edges(patch)[0]).tolist())
+    if added:
+        faces = np.concatenate([faces, *added]).astype(np.int32)
+    return faces, np.concatenate(failed) if failed else np.zeros(0, dtype=np.int64)
+
+
+def triangulate_loop(
+    surface: Surface, loop: NDArray[np.int64], known: set[int], key: EdgeKeys
+) -> NDArray[np.int32] | None:
+    """Return the triangulation of a closed polygon with the least cost, shape (n - 2, 3), None where there is none.
+
+    The cost of a triangle is its area, up to five times where its normal disagrees with that of the nearest sample,
+    plus a share of its longest squared edge. A chord that is an edge of the mesh already is not used.
+
+    Source: Barequet & Sharir 1995 (the dynamic programme).
+    """
+    n = len(loop)
+    x = surface.points[loop]
+    i, j, k = (a.ravel() for a in np.meshgrid(*(np.arange(n),) * 3, indexing="ij"))
+    ordered = (i < j) & (j < k)
+    i, j, k = i[ordered], j[ordered], k[ordered]
+    corners = np.stack([i, j, k], axis=1)
+    normal, area = face_normals(x, corners.astype(np.int32))
+    near, _ = nearest_neighbors(surface.samples, 1, queries=x[corners].mean(axis=1), device=surface.device)
+    agreement = np.abs(np.einsum("ij,ij->i", normal, surface.planes.normals[near[:, 0]]))
+    longest = (np.linalg.norm(x[corners] - x[corners[:, [1, 2, 0]]], axis=2) ** 2).max(axis=1)
+    cost = np.full((n, n, n), np.inf)
+    cost[i, j, k] = area * (1 + 4 * (1 - agreement)) + 0.1 * longest
+    forbidden = np.zeros((n, n), dtype=bool)
+    for a in range(n):
+        for b in range(a + 2, n - (a == 0)):
+            lo, hi = sorted((int(loop[a]), int(loop[b])))
+            forbidden[a, b] = lo * key.count + hi in known
+    best = np.full((n, n), np.inf)
+    best[np.arange(n - 1), np.arange(1, n)] = 0.0
+    middle = np.zeros((n, n), dtype=np.int64)
+    for span in range(2, n):
+        for a in range(n - span):
+            b = a + span
+            if forbidden[a, b]:
+                continue
+            inner = np.arange(a + 1, b)
+            total = best[a, inner] + best[inner, b] + cost[a, inner, b]
+            m = int(total.argmin())
+            best[a, b], middle[a, b] = total[m], inner[m]
+    if not np.isfinite(best[0, n - 1]):
+        return None
+    triangles, stack = [], [(0, n - 1)]
+    while stack:
+        a, b = stack.pop()
+        if b - a >= 2:
+            m = int(middle[a, b])
+            triangles.append((loop[a], loop[m], loop[b]))
+            stack += [(a, m), (m, b)]
+    return np.array(triangles, dtype=np.int32)
+
+
+def cure(surface: Surface, faces: Indices, rounds: int = 12) -> tuple[Indices, int]:
+    """Make a surface manifold and free of self-intersections, and close its small holes that samples cover.
+
+    Returns:
+        Oriented faces, and how many faces were removed on the way.
+    """
+    removed = 0
+    heat = np.zeros(len(surface.points), dtype=np.int64)
+    stuck = np.zeros(0, dtype=np.int64)
+    for _ in range(rounds):
+        faces = orient_along_tree(faces)[0]
+        bad, where = defects(surface.points, faces, surface.device)
+        where = np.union1d(where, stuck)
+        if not bad.any() and not len(where):
+            faces, stuck = fill_holes(surface, faces)
+            if not len(stuck) and not defects(surface.points, faces, surface.device)[0].any():
+                return faces, removed
+            continue
+        heat[where] += 1
+        bad |= _ring(faces, where[heat[where] > 1])
+        for _ in range(int(heat[where].max(initial=0)) // 3):
+            bad |= _ring(faces, np.unique(faces[bad]))
+        removed += int(bad.sum())
+        faces = orient_along_tree(drop_specks(unpinch(faces[~bad])))[0]
+        faces, stuck = fill_holes(surface, faces)
+    return orient_faces(faces)[0], removed
+
+
+def defects(
+    points: Points, faces: Indices, device: str = "cpu"
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Mark faces at edges of three and more faces, at edges that cannot be oriented, and intersecting ones.
+
+    Returns:
+        The mask of bad faces, shape (f,), and the vertices of the spots; pinched vertices are cured by `unpinch`.
+    """
+    edges, face_edges, uses = simplex_edges(faces)
+    sign = np.array([1, -1, 1]) * np.where(faces[:, [0, 0, 1]] < faces[:, [1, 2, 2]], 1, -1)
+    turn = np.bincount(face_edges.ravel(), sign.ravel(), len(uses))
+    wrong = (uses > 2) | ((uses == 2) & (turn != 0))
+    bad = wrong[face_edges].any(axis=1) | self_intersecting_faces(points, faces, device=device)
+    fan, vertex = fan_vertices(faces)
+    pinched = np.bincount(vertex, minlength=len(points)) > 1
+    corner_size = np.bincount(fan.ravel())[fan]
+    largest = np.zeros(len(points), dtype=np.int64)
+    np.maximum.at(largest, faces.ravel(), corner_size.ravel())
+    bad |= (pinched[faces] & (corner_size < largest[faces])).any(axis=1)
+    return bad, np.unique(faces[bad])
+
+
+def unpinch(faces: Indices) -> Indices:
+    """Remove the smaller fans of vertices that have more than one, until none is left (equal fans: the later one)."""
+    while len(faces):
+        fan, vertex = fan_vertices(faces)
+        size = np.bincount(fan.ravel())
+        order = np.lexsort((np.arange(len(size)), -size, vertex))
+        best = np.zeros(len(size), dtype=bool)
+        first = np.ones(len(order), dtype=bool)
+        first[1:] = vertex[order][1:] != vertex[order][:-1]
+        best[order[first]] = True
+        keep = best[fan].all(axis=1)
+        if keep.all():
+            break
+        faces = faces[keep]
+    return faces
+
+
+def _ring(faces: Indices, vertices: NDArray[np.integer]) -> NDArray[np.bool_]:
+    return np.isin(faces, vertices).any(axis=1)

@@ -1,0 +1,153 @@
+"""Vertex placement: Lloyd relaxation with a quadric per cell, taken from sharp sample planes. 2D and 3D.
+
+Samples p_i with normals n_i are assigned to their nearest vertex. The first rounds move each vertex to the centroid c
+of its cell; later rounds minimise over the cell
+
+    sum (n_i . (x - p_i))^2 + sum_border (b_i . (x - p_i))^2 + lambda m |x - c|^2
+
+(m samples, b_i border conormals) and limit |x - c| to 1.5 times the root mean square radius of the cell. On a smooth
+part this is the centroid lifted onto the surface; next to a crease, corner or border the planes pull the vertex onto it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.points.border_samples import BorderSamples
+from pipeline.points.neighbors import nearest_neighbors
+from pipeline.points.sample_planes import SamplePlanes
+from pipeline.types import Points
+
+REACH = 1.5
+"""Largest distance from the centroid in units of the root mean square radius of the cell."""
+
+
+@dataclass
+class PlacementConfig:
+    """How many vertices are placed before faces are chosen, and how they relax."""
+
+    samples_per_vertex: float = 5.0
+    """Samples behind one vertex, at least; fewer make the planes of a cell uncertain."""
+    oversampling: float = 3.0
+    """Faces before coarsening, at most, in units of `max_faces`."""
+    iterations: int = 15
+    """Lloyd rounds."""
+    plain_iterations: int = 5
+    """Rounds that go to the centroid only."""
+    centroid_weight: float = 0.02
+    """lambda: pull towards the centroid relative to the planes."""
+
+    def __post_init__(self) -> None:
+        if not self.samples_per_vertex >= 1:
+            raise ValueError(f"samples_per_vertex: expected at least 1, got {self.samples_per_vertex}")
+        if not self.oversampling >= 1:
+            raise ValueError(f"oversampling: expected at least 1, got {self.oversampling}")
+        if not 0 <= self.plain_iterations <= self.iterations:
+            raise ValueError(
+                f"plain_iterations: expected 0 to iterations = {self.iterations}, got {self.plain_iterations}"
+            )
+        if not self.centroid_weight > 0:
+            raise ValueError(f"centroid_weight: expected a positive number, got {self.centroid_weight}")
+
+
+def vertex_count(sample_count: int, max_faces: int, dimension: int, config: PlacementConfig) -> int:
+    """Return how many vertices to place: a closed surface has twice as many faces, a curve equally many."""
+    by_samples = sample_count / config.samples_per_vertex
+    by_faces = config.oversampling * max_faces / (2 if dimension == 3 else 1)
+    return int(np.clip(min(by_samples, by_faces), min(8, sample_count), sample_count))
+
+
+def relax_vertices(
+    vertices: Points,
+    samples: Points,
+    planes: SamplePlanes,
+    border: BorderSamples,
+    config: PlacementConfig,
+    device: str = "cpu",
+    progress: Callable[[int, int, float], None] | None = None,
+) -> Points:
+    """Relax vertices over the samples; a vertex that loses all samples is dropped.
+
+    Args:
+        vertices: Start, shape (n, d): a thinned subset of the samples.
+        samples: Positions, shape (m, d).
+        progress: Called with the round, their number and the root mean square move.
+    """
+    plane_rows = Quadrics.of_planes(planes.normals, samples)
+    border_rows = Quadrics.of_planes(border.conormals, samples[border.index])
+    x = vertices.copy()
+    for step in range(config.iterations):
+        nearest, distance = nearest_neighbors(x, 1, queries=samples, device=device)
+        cell, distance = nearest[:, 0], distance[:, 0]
+        n = len(x)
+        count = np.bincount(cell, minlength=n).astype(np.float64)
+        count_1 = np.maximum(count, 1)
+        centroid = cell_sum(cell, samples, n) / count_1[:, None]
+        if step < config.plain_iterations:
+            moved = centroid
+        else:
+            q = plane_rows.sum_over(cell, n) + border_rows.sum_over(cell[border.index], n)
+            moved = q.minimize(centroid, config.centroid_weight * count_1)
+            radius = REACH * np.sqrt(np.bincount(cell, distance**2, n) / count_1)
+            offset = moved - centroid
+            length = np.linalg.norm(offset, axis=1)
+            moved = centroid + offset * np.minimum(1, radius / np.maximum(length, 1e-300))[:, None]
+        alive = count > 0
+        change = np.sqrt(((moved - x)[alive] ** 2).sum(axis=1).mean())
+        x = moved[alive]
+        if progress is not None:
+            progress(step + 1, config.iterations, float(change))
+    return x
+
+
+@dataclass(frozen=True)
+class Quadrics:
+    """Sums of squared distances to planes, one row each: x^T A x - 2 b^T x + c."""
+
+    matrix: NDArray[np.float64]
+    """A, shape (n, d, d)."""
+    vector: NDArray[np.float64]
+    """b, shape (n, d)."""
+    constant: NDArray[np.float64]
+    """c, shape (n,)."""
+
+    @classmethod
+    def of_planes(
+        cls, normals: Points, points: Points, weight: NDArray[np.float64] | float = 1.0
+    ) -> Quadrics:
+        """One quadric per plane through `points` with unit `normals`, both (n, d)."""
+        offset = np.einsum("ij,ij->i", normals, points)
+        w = np.broadcast_to(np.asarray(weight, dtype=np.float64), offset.shape)
+        scaled = normals * w[:, None]
+        return cls(scaled[:, :, None] * normals[:, None, :], scaled * offset[:, None], w * offset**2)
+
+    def sum_over(self, group: NDArray[np.integer], count: int) -> Quadrics:
+        """Add the rows of each group 0..count-1."""
+        n, d = self.vector.shape
+        flat = cell_sum(group, self.matrix.reshape(n, d * d), count)
+        return Quadrics(
+            flat.reshape(count, d, d),
+            cell_sum(group, self.vector, count),
+            np.bincount(group, self.constant, count),
+        )
+
+    def __add__(self, other: Quadrics) -> Quadrics:
+        return Quadrics(
+            self.matrix + other.matrix, self.vector + other.vector, self.constant + other.constant
+        )
+
+    def minimize(self, anchor: Points, weight: NDArray[np.float64]) -> Points:
+        """Return the minimiser of each quadric plus weight |x - anchor|^2, shape (n, d)."""
+        d = anchor.shape[1]
+        matrix = self.matrix + weight[:, None, None] * np.eye(d)
+        vector = self.vector + weight[:, None] * anchor
+        return np.linalg.solve(matrix, vector[:, :, None])[:, :, 0]
+
+
+def cell_sum(cell: NDArray[np.integer], values: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """Sum rows of `values` (m, k) by cell: shape (count, k)."""
+    return np.stack([np.bincount(cell, values[:, k], count) for k in range(values.shape[1])], axis=1)

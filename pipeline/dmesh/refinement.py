@@ -1,0 +1,256 @@
+"""Vertex positions on decided faces: least squares to the sample planes, and borders moved out to their samples.
+
+With the faces decided, the expected Chamfer distance from samples to surface has the quadratic model
+
+    sum_i (n_i . (sum_k b_ik v_k - p_i))^2 + mu sum_v w_v |x_v|^2,    x_v the move of vertex v
+
+where b_i are the barycentric coordinates of the point of the surface closest to sample p_i, constant by the envelope
+theorem. It is minimised by conjugate gradients without forming the matrix. Moves are undone where they would fold a
+face or make two faces intersect.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from pipeline.dmesh.extraction import face_normals
+from pipeline.metrics.surface import self_intersecting_faces
+from pipeline.points.border_samples import BorderSamples
+from pipeline.points.neighbors import nearest_neighbors
+from pipeline.points.sample_planes import SamplePlanes
+from pipeline.surface_query import SurfaceQuery
+from pipeline.topology import boundary_edges, components, simplex_edges
+from pipeline.types import Indices, Points
+
+_TOLERANCE = 1e-3
+_CG_STEPS = 60
+
+
+@dataclass(frozen=True)
+class Refined:
+    """Result of a refinement round."""
+
+    points: Points
+    distance: float
+    """Mean distance of the samples from the surface before the round."""
+
+
+def refine_positions(
+    points: Points,
+    faces: Indices,
+    samples: Points,
+    planes: SamplePlanes,
+    border: BorderSamples,
+    *,
+    damping: float,
+    largest_step: float,
+    device: str = "cpu",
+) -> Refined:
+    """Take one least-squares step.
+
+    Args:
+        points: Vertices, shape (n, d).
+        faces: Vertex indices, shape (f, d).
+        samples: Positions, shape (m, d).
+        border: Samples that also pull the vertices of their face along the conormal.
+        damping: mu; w is the squared barycentric weight a vertex carries, and a fifth of the mean.
+        largest_step: Longest move in units of the shortest edge at the vertex.
+    """
+    n, d = points.shape
+    closest = closest_on_faces(points, faces, samples, device)
+    rows = [_plane_rows(faces, closest, planes.normals, np.arange(len(samples)), n)]
+    rows.append(_plane_rows(faces, closest, border.conormals, border.index, n))
+    residuals = [
+        np.einsum("ij,ij->i", planes.normals, samples - closest.point),
+        np.einsum("ij,ij->i", border.conormals, (samples - closest.point)[border.index]),
+    ]
+    matrix, target = sp.vstack(rows).tocsr(), np.concatenate(residuals)
+    corner = faces[closest.face]
+    carried = np.bincount(corner.ravel(), (closest.barycentric**2).ravel(), n)
+    weight = np.repeat(damping * (carried + 0.2 * carried.mean()), d)
+    move = _conjugate_gradient(matrix, target, weight).reshape(n, d)
+    edges, _, _ = simplex_edges(faces)
+    length = np.linalg.norm(points[edges[:, 0]] - points[edges[:, 1]], axis=1)
+    shortest = np.full(n, np.inf)
+    np.minimum.at(shortest, edges.ravel(), np.repeat(length, 2))
+    shortest[~np.isfinite(shortest)] = 0
+    size = np.linalg.norm(move, axis=1)
+    move *= np.minimum(1, largest_step * shortest / np.maximum(size, 1e-300))[:, None]
+    moved = safe_move(points, move, faces, device)
+    return Refined(moved, float(closest.distance.mean()))
+
+
+@dataclass(frozen=True)
+class Closest:
+    """Closest points of samples on faces: face (m,), barycentric (m, d), point (m, d), distance (m,)."""
+
+    face: NDArray[np.int64]
+    barycentric: NDArray[np.float64]
+    point: Points
+    distance: NDArray[np.float64]
+
+
+def closest_on_faces(points: Points, faces: Indices, samples: Points, device: str = "cpu") -> Closest:
+    """Find the closest point of triangles (3D) or segments (2D) to each sample."""
+    if points.shape[1] == 3:
+        hit = SurfaceQuery(points, faces, device).closest(samples)
+        return Closest(hit.face, hit.barycentric, hit.point, hit.distance)
+    return _closest_on_segments(points, faces, samples)
+
+
+def _closest_on_segments(points: Points, faces: Indices, samples: Points) -> Closest:
+    """Compare each sample with the segments whose middle is among the 8 nearest ones, weighted for length.
+
+    Segments are cut into pieces no longer than the shortest quartile, so that middles stand for their segment.
+    """
+    a, b = points[faces[:, 0]], points[faces[:, 1]]
+    length = np.linalg.norm(b - a, axis=1)
+    pieces = np.maximum(1, np.ceil(length / max(np.quantile(length, 0.25), length.max() / 1000))).astype(
+        np.int64
+    )
+    owner = np.repeat(np.arange(len(faces)), pieces)
+    rank = np.arange(len(owner)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    t = ((rank + 0.5) / pieces[owner])[:, None]
+    near, _ = nearest_neighbors(a[owner] * (1 - t) + b[owner] * t, min(8, len(owner)), queries=samples)
+    segment = owner[near]
+    edge = (b - a)[segment]
+    square = np.maximum((edge**2).sum(axis=2), 1e-300)
+    s = np.clip(((samples[:, None] - a[segment]) * edge).sum(axis=2) / square, 0, 1)
+    foot = a[segment] + s[..., None] * edge
+    distance = np.linalg.norm(samples[:, None] - foot, axis=2)
+    best = distance.argmin(axis=1)
+    row = np.arange(len(samples))
+    s_best = s[row, best]
+    return Closest(
+        segment[row, best], np.stack([1 - s_best, s_best], axis=1), foot[row, best], distance[row, best]
+    )
+
+
+def _plane_rows(
+    faces: Indices, closest: Closest, normals: Points, index: NDArray[np.integer], vertex_count: int
+) -> sp.csr_matrix:
+    """Return one row n . sum b_k v_k per sample of `index`, over the interleaved coordinates of the vertices."""
+    m, d = len(index), normals.shape[1]
+    corner = faces[closest.face[index]].astype(np.int64)
+    column = corner[:, :, None] * d + np.arange(d)
+    value = closest.barycentric[index][:, :, None] * normals[:, None, :]
+    start = np.arange(0, m * d * d + 1, d * d)
+    return sp.csr_matrix((value.ravel(), column.ravel(), start), shape=(m, vertex_count * d))
+
+
+def _conjugate_gradient(
+    matrix: sp.csr_matrix, target: NDArray[np.float64], weight: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Minimise |M x - target|^2 + x^T W x from 0, with the diagonal as preconditioner."""
+    transposed = matrix.T.tocsr()
+    diagonal = np.asarray(transposed.multiply(transposed).sum(axis=1)).ravel() + weight
+    inverse = 1 / np.maximum(diagonal, 1e-300)
+    x = np.zeros(matrix.shape[1])
+    residual = transposed @ target
+    search = z = inverse * residual
+    rho = float(residual @ z)
+    goal = _TOLERANCE**2 * rho
+    for _ in range(_CG_STEPS):
+        if rho <= goal or rho == 0:
+            break
+        image = transposed @ (matrix @ search) + weight * search
+        alpha = rho / float(search @ image)
+        x += alpha * search
+        residual = residual - alpha * image
+        z = inverse * residual
+        rho, before = float(residual @ z), rho
+        search = z + rho / before * search
+    return x
+
+
+def safe_move(points: Points, move: Points, faces: Indices, device: str = "cpu") -> Points:
+    """Move vertices, but shorten and at last drop moves that turn a triangle by more than 75 degrees or intersect.
+
+    Faces that intersect before the move do not count. In 2D every move is taken.
+    """
+    if points.shape[1] == 2 or not len(faces):
+        return points + move
+    before, _ = face_normals(points, faces)
+    ignored = self_intersecting_faces(points, faces, device=device)
+    factor = np.ones(len(points))
+    for attempt in range(8):
+        moved = points + factor[:, None] * move
+        after, _ = face_normals(moved, faces)
+        bad = self_intersecting_faces(moved, faces, device=device) & ~ignored
+        bad |= np.einsum("ij,ij->i", before, after) < 0.25
+        if not bad.any():
+            return moved
+        factor[np.unique(faces[bad])] *= 0.5 if attempt < 3 else 0.0
+    return points.copy()
+
+
+def snap_border(
+    points: Points, faces: Indices, samples: Points, planes: SamplePlanes, device: str = "cpu"
+) -> Points:
+    """Move the vertices of long borders along their conormal out to the outermost samples.
+
+    A vertex of a loop of at least 10 edges, without samples beyond it, moves to max_i c . (p_i - v) plus the expected
+    distance of the border from its outermost sample, 1 / (density * window); |move| is at most 0.35 edges.
+    """
+    half = boundary_edges(faces)
+    if not len(half):
+        return points
+    n = len(points)
+    edges, _, uses = simplex_edges(faces)
+    label = components(half, 1)
+    long = np.bincount(label)[label] >= 10
+    half = half[long]
+    if not len(half):
+        return points
+    conormal = border_conormals(points, faces)[long]
+    length = np.linalg.norm(points[half[:, 1]] - points[half[:, 0]], axis=1)
+    both = half.T.ravel()
+    degree = np.bincount(both, minlength=n)
+    total = np.stack([np.bincount(both, np.tile(conormal[:, k], 2), n) for k in range(3)], axis=1)
+    size = np.linalg.norm(total, axis=1)
+    junction = np.zeros(n, dtype=bool)
+    junction[edges[uses > 2].ravel()] = True
+    # A sharp corner of the border has conormals that cancel: left alone.
+    v = np.flatnonzero((degree == 2) & (size > 1.2) & ~junction)
+    if not len(v):
+        return points
+    c = total[v] / size[v][:, None]
+    edge = np.bincount(both, np.tile(length, 2), n)[v] / 2
+    beyond = nearest_neighbors(samples, 1, queries=points[v] + 0.8 * edge[:, None] * c, device=device)[1][
+        :, 0
+    ]
+    near, distance = nearest_neighbors(samples, min(32, len(samples)), queries=points[v], device=device)
+    offset = samples[near] - points[v][:, None]
+    normal = planes.normals[near[:, 0]]
+    window = 0.8 * edge
+    inside = (
+        (distance < 1.3 * edge[:, None])
+        & (np.abs(np.einsum("vkx,vx->vk", offset, np.cross(c, normal))) < window[:, None])
+        & (np.abs(np.einsum("vkx,vx->vk", offset, normal)) < 0.25 * edge[:, None])
+    )
+    outermost = np.where(inside, np.einsum("vkx,vx->vk", offset, c), -np.inf).max(axis=1)
+    area = face_normals(points, faces)[1].sum()
+    step = outermost + area / (len(samples) * 2 * window)
+    ok = (inside.sum(axis=1) >= 5) & (beyond >= 0.4 * edge)
+    move = np.zeros_like(points)
+    move[v[ok]] = c[ok] * np.clip(step, -0.35 * edge, 0.35 * edge)[ok][:, None]
+    return safe_move(points, move, faces, device)
+
+
+def border_conormals(points: Points, faces: Indices) -> Points:
+    """Return the unit vectors that leave the surface across each half edge of `boundary_edges`, shape (b, 3)."""
+    half = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    apex = np.concatenate([faces[:, 2], faces[:, 0], faces[:, 1]])
+    edges, face_edges, uses = simplex_edges(faces)
+    # simplex_edges lists the corner pairs 01, 02, 12; the half edges here are 01, 12, 20.
+    edge = np.concatenate([face_edges[:, 0], face_edges[:, 2], face_edges[:, 1]])
+    single = uses[edge] == 1
+    a, b, o = points[half[single, 0]], points[half[single, 1]], points[apex[single]]
+    along = (b - a) / np.maximum(np.linalg.norm(b - a, axis=1), 1e-300)[:, None]
+    out = a - o
+    out -= np.einsum("ij,ij->i", out, along)[:, None] * along
+    return out / np.maximum(np.linalg.norm(out, axis=1), 1e-300)[:, None]

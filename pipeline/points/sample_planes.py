@@ -1,0 +1,67 @@
+"""Tangent planes of samples, sharp up to creases, with spacing and noise estimates. 2D and 3D."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import warp as wp
+from numpy.typing import NDArray
+
+from pipeline.points.neighbors import nearest_neighbors
+from pipeline.types import Points
+from warp_kernels.sample_planes import best_patch, fit_planes
+
+FIT_NEIGHBORS = {2: 6, 3: 14}
+"""Neighbours of a plane fit, by dimension: the least number whose plane is steady on random samples."""
+PATCH_NEIGHBORS = {2: 8, 3: 20}
+"""Neighbours whose planes a sample may take: reaches across the band that a crease spoils."""
+OWN_PLANE_BONUS = 0.008
+"""Advantage of the sample's own plane, in units of the spacing; keeps smooth parts from trading planes."""
+
+
+@dataclass(frozen=True)
+class SamplePlanes:
+    """One oriented-or-not tangent plane per sample."""
+
+    normals: Points
+    """Unit normals, shape (n, d); sign arbitrary unless they were given."""
+    residuals: NDArray[np.float64]
+    """Root mean square distance of the fitted neighbours from the plane, shape (n,)."""
+    spacing: NDArray[np.float64]
+    """Mean distance to the 6 (2D: 2) nearest samples, shape (n,)."""
+    neighbors: NDArray[np.int32]
+    """Nearest samples without the sample itself, shape (n, k), -1 where there are fewer."""
+
+    @property
+    def typical_spacing(self) -> float:
+        """Median of the spacing."""
+        return float(np.median(self.spacing))
+
+    @property
+    def noise(self) -> float:
+        """Median distance of neighbours from the planes: an upper estimate of the noise (it contains curvature)."""
+        return float(np.median(self.residuals))
+
+
+def estimate_planes(points: Points, normals: Points | None = None, device: str = "cpu") -> SamplePlanes:
+    """Fit a plane to every sample, then let each take the best plane among its neighbours'.
+
+    Args:
+        points: Distinct samples, shape (n, d), d = 2 or 3.
+        normals: Normals to be used instead of the fitted ones, shape (n, d).
+        device: Warp device of the fits.
+    """
+    n, d = points.shape
+    k = min(PATCH_NEIGHBORS[d], n - 1)
+    neighbors, distance = nearest_neighbors(points, k, device=device)
+    ring = min(6 if d == 3 else 2, k)
+    spacing = distance[:, :ring].mean(axis=1)
+    vector = wp.vec2d if d == 2 else wp.vec3d
+    x = wp.array(points, dtype=vector, device=device)
+    table = wp.array(neighbors, dtype=wp.int32, device=device)
+    fitted, centers, residuals = fit_planes(x, table, min(FIT_NEIGHBORS[d], k))
+    bonus = OWN_PLANE_BONUS * float(np.median(spacing))
+    patch = best_patch(x, table, k, fitted, centers, residuals, bonus).numpy()
+    sharp = fitted.numpy()[patch] if normals is None else normals
+    return SamplePlanes(np.ascontiguousarray(sharp), residuals.numpy()[patch], spacing, neighbors)

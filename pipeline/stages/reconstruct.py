@@ -1,0 +1,288 @@
+"""Point cloud to surface: minimum-ball faces on relaxed vertices, closed, fitted and coarsened. 2D and 3D.
+
+The page docs/algorithms/reconstruction.md describes the steps, what each contributes, and their limits.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+
+from pipeline.context import RunContext
+from pipeline.dmesh.coarsening import CoarseningConfig, CollapsingMesh, sample_quadrics
+from pipeline.dmesh.extraction import extract_faces
+from pipeline.dmesh.filling import Surface, close_curves, cure, drop_specks, zip_gaps
+from pipeline.dmesh.orientation import orient_outward
+from pipeline.dmesh.placement import PlacementConfig, relax_vertices, vertex_count
+from pipeline.dmesh.refinement import closest_on_faces, refine_positions, snap_border
+from pipeline.dmesh.selection import SelectionConfig
+from pipeline.errors import StageError
+from pipeline.metrics.surface import self_intersecting_faces, surface_summary
+from pipeline.points.border_samples import BorderSamples, find_border_samples
+from pipeline.points.normalization import Samples, normalize_samples
+from pipeline.points.sample_planes import SamplePlanes, estimate_planes
+from pipeline.points.thinning import thin
+from pipeline.stages.stage import Stage
+from pipeline.topology import compact
+from pipeline.types import Indices, PointCloud, Points, SurfaceMesh
+
+log = logging.getLogger("simmesh")
+
+PHASES = ("planes", "vertices", "faces", "closing", "fit", "coarsening", "orientation")
+"""Names under which progress is recorded, in order."""
+_VERTICES, _CLOSED, _COARSE = 1, 2, 3
+"""Checkpoints: vertices are placed, the surface is closed and fitted, it is coarsened."""
+
+
+@dataclass
+class RefinementConfig:
+    """Least-squares fit of the vertices to the samples on decided faces."""
+
+    rounds: int = 2
+    """Rounds before coarsening."""
+    damping: float = 0.02
+    """Pull of a vertex towards its place, relative to the samples."""
+    final_damping: float = 0.2
+    """The same in the round after coarsening, which is kept where it brings the samples nearer."""
+
+    def __post_init__(self) -> None:
+        if self.rounds < 0:
+            raise ValueError(f"rounds: expected 0 or more, got {self.rounds}")
+        for name in ("damping", "final_damping"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}: expected a positive number, got {getattr(self, name)}")
+
+
+@dataclass
+class ReconstructConfig:
+    """How a point cloud becomes a surface."""
+
+    max_faces: int = 20000
+    """Faces of the result, at most."""
+    max_error: float = 0.0
+    """Coarsen below `max_faces` while the root mean square distance to the samples of a vertex stays below this, in
+    units of the input; 0 keeps `max_faces`."""
+    placement: PlacementConfig = field(default_factory=PlacementConfig)
+    """Number and relaxation of vertices."""
+    selection: SelectionConfig = field(default_factory=SelectionConfig)
+    """Which candidates become faces."""
+    refinement: RefinementConfig = field(default_factory=RefinementConfig)
+    """Fit of the vertices on decided faces."""
+    coarsening: CoarseningConfig = field(default_factory=CoarseningConfig)
+    """Edge collapse."""
+
+    def __post_init__(self) -> None:
+        if self.max_faces < 4:
+            raise ValueError(f"max_faces: expected at least 4, got {self.max_faces}")
+        if not self.max_error >= 0:
+            raise ValueError(f"max_error: expected 0 or a length, got {self.max_error}")
+
+
+def reconstruct(
+    cloud: PointCloud, config: ReconstructConfig | None = None, *, context: RunContext | None = None
+) -> SurfaceMesh:
+    """Find the surface (2D: the curve) that a point cloud samples.
+
+    Closed surfaces come out watertight, manifold, oriented outward and free of self-intersections. Exact duplicate
+    points are merged and counted. Given normals replace the estimated ones.
+
+    Args:
+        cloud: Samples, 3D or 2D; any scale.
+        config: Settings; the defaults if None.
+        context: Device, seed, progress and checkpoints.
+
+    Raises:
+        InputError: Fewer than 4 distinct points (2D: 3), or all of them on a line or plane.
+        StageError: No face is supported by the samples.
+    """
+    config = config or ReconstructConfig()
+    context = context or RunContext()
+    samples = normalize_samples(cloud)
+    context.count("merged_duplicates", samples.duplicates, "exact duplicate points merged")
+    return _Reconstruction(samples, config, context).run(cloud)
+
+
+class _Reconstruction:
+    """One run: the samples, what is known about them, and the mesh as it grows."""
+
+    def __init__(self, samples: Samples, config: ReconstructConfig, context: RunContext) -> None:
+        self.config, self.context, self.given = config, context, samples.normals
+        self.samples, self.normalization = samples.points, samples.normalization
+        self._report("planes", 0, 1)
+        self.planes: SamplePlanes = estimate_planes(self.samples, samples.normals, context.device)
+        self.border: BorderSamples = find_border_samples(self.samples, self.planes)
+        length = self.normalization.length
+        self._report(
+            "planes",
+            1,
+            1,
+            spacing=self.planes.typical_spacing * length,
+            noise=self.planes.noise * length,
+            border_samples=len(self.border.index),
+        )
+
+    def run(self, cloud: PointCloud) -> SurfaceMesh:
+        """Go through the phases from the last checkpoint and return the mesh in the frame of the input."""
+        step, saved = self.context.restore() or (0, {})
+        flat = self.samples.shape[1] == 2
+        points = saved.get("points")
+        faces = saved.get("faces")
+        if step < _VERTICES:
+            points = self._place()
+            self.context.checkpoint(_VERTICES, points=points)
+        if step < _CLOSED:
+            points, faces = self._curve(points) if flat else self._surface(points)
+            self.context.checkpoint(_CLOSED, points=points, faces=faces)
+        if step < _COARSE and not flat:
+            points, faces = self._coarsen(points, faces)
+            self.context.checkpoint(_COARSE, points=points, faces=faces)
+        self._report("orientation", 0, 1)
+        faces, disagreeing = orient_outward(points, faces, self.samples, self.given, self.context.device)
+        self.context.count("misoriented_edges", disagreeing, "edges whose faces cannot be oriented alike")
+        points, faces, _ = compact(points, faces)
+        mesh = SurfaceMesh(self.normalization.undo(points), faces, frame=cloud.frame)
+        self._describe(mesh)
+        return mesh
+
+    def _report(self, phase: str, step: int, total: int, **values: float) -> None:
+        self.context.record(step, total=total, phase=phase, **values)
+
+    def _place(self) -> Points:
+        """Thin the samples and relax the rest."""
+        settings = self.config.placement
+        count = vertex_count(len(self.samples), self.config.max_faces, self.samples.shape[1], settings)
+        start, _ = thin(
+            self.samples, count, self.planes.typical_spacing, self.context.rng(), self.context.device
+        )
+        return relax_vertices(
+            self.samples[start],
+            self.samples,
+            self.planes,
+            self.border,
+            settings,
+            self.context.device,
+            progress=lambda i, n, move: self._report("vertices", i, n, move=move),
+        )
+
+    def _choose(self, points: Points) -> Indices:
+        """Choose faces by minimum ball and support."""
+        self._report("faces", 0, 1)
+        faces, counts = extract_faces(
+            points, self.samples, self.planes, self.config.selection, self.context.device
+        )
+        self._report("faces", 1, 1, **counts)
+        if not len(faces):
+            raise StageError(
+                f"reconstruct: none of {counts['candidates']:,} candidate faces is supported by the "
+                f"{len(self.samples):,} points; they may be too few or too noisy for a surface. "
+                "Give more points, or raise reconstruct.selection.largest_offset and largest_gap"
+            )
+        return faces
+
+    def _curve(self, points: Points) -> tuple[Points, Indices]:
+        """Segments of a 2D cloud: choose, close gaps, fit."""
+        view = Surface(points, self.samples, self.planes, self.config.selection, self.context.device)
+        faces = close_curves(view, self._choose(points))
+        return self._fit(points, faces), faces
+
+    def _surface(self, points: Points) -> tuple[Points, Indices]:
+        """Triangles of a 3D cloud: choose, close, fit, and move borders out."""
+        view = Surface(points, self.samples, self.planes, self.config.selection, self.context.device)
+        faces = drop_specks(self._choose(points))
+        self._report("closing", 0, 2)
+        faces = zip_gaps(view, faces)
+        self._report("closing", 1, 2)
+        faces, removed = cure(view, faces)
+        self.context.count("cured_faces", removed, "faces removed and filled again around defects")
+        if not len(faces):
+            raise StageError(
+                "reconstruct: the points do not form a surface of more than a few faces; "
+                "they may be too few or too noisy. Give more points"
+            )
+        points, faces, _ = compact(points, faces)
+        self._report("closing", 2, 2, faces=len(faces))
+        points = self._fit(points, faces)
+        if len(self.border.index):
+            points = snap_border(points, faces, self.samples, self.planes, self.context.device)
+        return points, faces
+
+    def _fit(self, points: Points, faces: Indices) -> Points:
+        """Refine the positions on decided faces."""
+        settings = self.config.refinement
+        for i in range(settings.rounds):
+            step = refine_positions(
+                points,
+                faces,
+                self.samples,
+                self.planes,
+                self.border,
+                damping=settings.damping,
+                largest_step=0.5,
+                device=self.context.device,
+            )
+            points = step.points
+            self._report("fit", i + 1, settings.rounds, distance=step.distance)
+        return points
+
+    def _coarsen(self, points: Points, faces: Indices) -> tuple[Points, Indices]:
+        """Collapse edges to the wanted number of faces or error; fit again where that helps."""
+        config, device = self.config, self.context.device
+        if len(faces) <= config.max_faces and not config.max_error:
+            return points, faces
+        settings = config.coarsening
+        quadrics, weight = sample_quadrics(points, faces, self.samples, self.planes, settings, device)
+        start = len(faces)
+
+        def progress(left: int, target: int) -> None:
+            self._report("coarsening", start - left, max(start - target, 1), faces=left)
+
+        mesh = CollapsingMesh(points, faces, quadrics, weight, device)
+        mesh.collapse(config.max_faces, settings, progress=progress)
+        if config.max_error:
+            limit = config.max_error / self.normalization.length
+            mesh.collapse(4, settings, largest_error=limit, progress=progress)
+        points, faces = mesh.compact()
+        if len(faces) > config.max_faces:
+            log.warning("coarsening stopped at %d faces: no further collapse is safe", len(faces))
+        return self._fit_again(points, faces), faces
+
+    def _fit_again(self, points: Points, faces: Indices) -> Points:
+        """Take one careful step and keep it when the samples come nearer and no intersection appears."""
+        device = self.context.device
+        step = refine_positions(
+            points,
+            faces,
+            self.samples,
+            self.planes,
+            BorderSamples.none(3),
+            damping=self.config.refinement.final_damping,
+            largest_step=0.15,
+            device=device,
+        )
+        after = closest_on_faces(step.points, faces, self.samples, device).distance.mean()
+        self._report("fit", 1, 1, distance=float(after))
+        return step.points if after < step.distance else points
+
+    def _describe(self, mesh: SurfaceMesh) -> None:
+        """Say in the log and the counts what is not as a closed surface has it."""
+        summary = surface_summary(mesh)
+        if mesh.dimension == 2:
+            self.context.count("open_ends", summary["ends"], "open ends of curves")
+        else:
+            crossing = int(self_intersecting_faces(mesh.points, mesh.faces, device=self.context.device).sum())
+            self.context.count("open_edges", summary["boundary_edges"], "edges on the border of the surface")
+            self.context.count(
+                "nonmanifold_edges", summary["nonmanifold_edges"], "edges of three or more faces"
+            )
+            self.context.count("intersecting_faces", crossing, "faces that intersect another one")
+        self._report("orientation", 1, 1, faces=len(mesh.faces))
+
+
+STAGE = Stage(
+    name="reconstruct",
+    function=reconstruct,
+    config=ReconstructConfig,
+    inputs=("point_cloud",),
+    output="surface_mesh",
+    version=1,
+)
