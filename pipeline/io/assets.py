@@ -94,6 +94,5 @@ def material_of(report: SimReport | None, config: Any) -> AssetMaterial:
     """What is shipped is what was validated; without a report, the material of the export config."""
     if report is not None and report.material:
         return AssetMaterial.from_report(report)
-    return AssetMaterial(
-        **{name: getattr(config, name) for name in asdict(AssetMaterial()) if hasattr(config, name)}
-    )
+    values = {name: getattr(config, name) for name in asdict(AssetMaterial()) if name != "name"}
+    return AssetMaterial(**values)

@@ -172,13 +172,13 @@ class _Quiet(RunContext):
 def _read(path: str | Path, want: str, build: Callable[[Geometry], Any], largest: bool = False) -> Any:
     path = Path(path)
     suffix = path.suffix.lower()
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; give a file")
-    if not path.exists():
-        raise InputError(f"{path}: no such file")
-    if suffix not in READERS:
+    if suffix not in READERS and not path.is_dir():
         raise InputError(f"{path}: unknown extension {suffix or '(none)'}; known are {', '.join(READERS)}")
     try:
+        if path.is_dir():
+            raise InputError("is a folder; give a file")
+        if not path.exists():
+            raise InputError("no such file")
         if path.stat().st_size == 0:
             raise InputError("the file is empty")
         raw = usd.read_usd(path, want, largest) if suffix in USD_EXTENSIONS else READERS[suffix](path)

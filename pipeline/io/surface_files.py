@@ -30,7 +30,7 @@ def read_obj(path: Path) -> Geometry:
             seen.append(len(vertex_lines))
     if not vertex_lines:
         raise InputError("no line starts with 'v ': not an OBJ file, or one without vertices")
-    points = np.array([line.split()[:3] for line in vertex_lines], dtype=np.float64)
+    points = _coordinates(vertex_lines)
     corners = [re.sub(r"/[^\s]*", "", line).split() for line in face_lines]
     sizes = np.array([len(c) for c in corners], dtype=np.int64)
     index = np.array([v for c in corners for v in c], dtype=np.int64)
@@ -61,7 +61,7 @@ def read_off(path: Path) -> Geometry:
     n, f = int(counts[0]), int(counts[1])
     if n < 0 or f < 0 or len(lines) < 1 + n + f:
         raise InputError(f"ends before the {n:,} vertices and {f:,} faces that it promises: truncated")
-    points = np.array([line.split()[:3] for line in lines[1 : 1 + n]], dtype=np.float64).reshape(n, 3)
+    points = _coordinates(lines[1 : 1 + n])
     rows = [line.split() for line in lines[1 + n : 1 + n + f]]
     sizes = np.array([int(row[0]) for row in rows], dtype=np.int64)
     index = np.array([v for row, k in zip(rows, sizes) for v in row[1 : 1 + k]], dtype=np.int64)
@@ -124,6 +124,15 @@ def weld(corners: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.
     rank = np.empty(len(order), dtype=np.int64)
     rank[order] = np.arange(len(order))
     return keyed[first[order]], rank[inverse.reshape(-1)].reshape(-1, 3)
+
+
+def _coordinates(lines: list[str]) -> NDArray[np.float64]:
+    """Parse the first three numbers of each line, shape (n, 3)."""
+    rows = [line.split()[:3] for line in lines]
+    short = next((k for k, row in enumerate(rows) if len(row) < 3), None)
+    if short is not None:
+        raise InputError(f"vertex {short + 1} has {len(rows[short])} coordinates, expected 3")
+    return np.array(rows, dtype=np.float64).reshape(-1, 3)
 
 
 def _corners(loaded: dict) -> NDArray[np.float64]:

@@ -17,7 +17,6 @@ from pipeline.io.geometry import Geometry
 from pipeline.types import TetMesh
 
 _LABELS = ("labels", "gmsh:physical", "medit:ref")
-_SECOND_ORDER = {"tetra10": "tetra", "triangle6": "triangle"}
 
 
 def read_volume(path: Path) -> Geometry:
@@ -87,7 +86,8 @@ def _reader(suffix: str) -> Any:
 def _block_labels(mesh: Any, block: int, count: int) -> NDArray[np.int32] | None:
     for name in _LABELS:
         if name in mesh.cell_data:
-            return np.asarray(mesh.cell_data[name][block]).reshape(count).astype(np.int32)
+            values = np.asarray(mesh.cell_data[name][block]).reshape(count)
+            return values.astype(np.int32) if np.isfinite(values).all() else None
     return None
 
 
