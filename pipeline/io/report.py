@@ -1,0 +1,24 @@
+"""The report page of a run: `report/index.html`, one file without network, of whatever stages ended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.io.atomic import atomic_write_text
+from pipeline.io.report_contents import collect
+from pipeline.io.report_page import build_page
+
+PAGE = "report/index.html"
+
+
+def write_report(run_folder: str | Path) -> Path:
+    """Write the report page of a run folder and return its path.
+
+    Reads `manifest.json` and the artifacts of the stages that are done. What is missing, failed or damaged is
+    said on the page, with its error text; nothing of that kind fails the report.
+
+    Raises:
+        OutputError: The page cannot be written.
+    """
+    folder = Path(run_folder)
+    return Path(atomic_write_text(folder / PAGE, build_page(collect(folder))))

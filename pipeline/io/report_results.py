@@ -1,0 +1,282 @@
+"""Results as tables and plots: tet quality, checks, simulated tests, stages, configuration, files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from html import escape
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from pipeline.io.report_contents import STAGES, Contents
+from pipeline.io.report_plots import histogram, line_plot, number
+from pipeline.metrics.tet import dihedral_angles, tet_quality
+from pipeline.rendering.colormap import REGULAR_DIHEDRAL
+from pipeline.types import Check, TetMesh
+
+TIME_NAMES = ("time", "times", "t", "step", "steps", "iteration")
+MAX_PLOTS = 9
+MEASURES = (
+    ("min_dihedral_angle", "smallest dihedral angle", "°", "low"),
+    ("max_dihedral_angle", "largest dihedral angle", "°", "high"),
+    ("mean_ratio", "mean ratio", "", "low"),
+    ("scaled_jacobian", "scaled Jacobian", "", "low"),
+    ("aspect_ratio", "aspect ratio", "", "high"),
+)
+FLAG = {"done": ("mark-pass", "✓ done"), "failed": ("mark-fail", "✕ failed")}
+
+
+def quality(contents: Contents) -> str:
+    """Compare the dihedral angles before and after optimization."""
+    meshes = [
+        (label, style, mesh)
+        for name, label, style in (("tet_mesh", "before", "before"), ("sim_mesh", "after", "after"))
+        if isinstance(mesh := contents.geometry(name), TetMesh) and len(mesh.tets)
+    ]
+    if not meshes:
+        return ""
+    series = [(label, style, dihedral_angles(m.points, m.tets).ravel()) for label, style, m in meshes]
+    plot = histogram(
+        series,
+        label="dihedral angle [°], share of all angles",
+        marks=((REGULAR_DIHEDRAL, "regular tet"),),
+    )
+    key = "".join(
+        f'<span><i class="{style}"></i>{label} optimization, {len(v) // 6:,} tets</span>'
+        for label, style, v in series
+    )
+    head = "".join(f'<th class="n">{label}</th>' for label, _, _ in meshes)
+    measured = [tet_quality(m.points, m.tets) for _, _, m in meshes]
+    rows = []
+    for name, title, unit, worst in MEASURES:
+        for kind, pick in (
+            ("worst", lambda v, w=worst: v.min() if w == "low" else v.max()),
+            ("worst 1 %", lambda v, w=worst: np.percentile(v, 1 if w == "low" else 99)),
+            ("mean", lambda v, w=worst: v.mean()),
+        ):
+            cells = "".join(
+                f'<td class="n">{number(float(pick(q[name])), 3)}{unit}</td>' for q in measured if name in q
+            )
+            label = escape(title) if kind == "worst" else ""
+            rows.append(f"<tr><td>{label}</td><td class='soft'>{kind}</td>{cells}</tr>")
+    table = f"<table><tr><th>measure</th><th></th>{head}</tr>{''.join(rows)}</table>"
+    return f'<div class="card"><div class="key">{key}</div>{plot}</div><div class="card scroll">{table}</div>'
+
+
+def checks(contents: Contents) -> str:
+    """List every check with its value, its limit and a mark."""
+    report = contents.report
+    if report is None:
+        return '<p class="soft">Not validated: no check was made.</p>'
+    rows = "".join(_check_row(check) for check in report.checks)
+    return (
+        '<div class="card scroll"><table><tr><th>check</th><th class="n">value</th><th class="n">limit</th>'
+        f"<th></th></tr>{rows}</table></div>"
+    )
+
+
+def scenarios(contents: Contents) -> str:
+    """Show the settings, results and series of each simulated test, and the material."""
+    report = contents.report
+    if report is None or not (report.scenarios or report.material or report.metrics):
+        return ""
+    parts = []
+    if report.material:
+        parts.append(f'<div class="card"><h3>Material</h3>{_values(report.material)}</div>')
+    for name, scenario in report.scenarios.items():
+        data = scenario if isinstance(scenario, Mapping) else {"result": scenario}
+        plots = "".join(_series_plots(data))
+        inner = f"<h3>{escape(_words(name))}</h3>{_values(data)}"
+        parts.append(f'<div class="card">{inner}<div class="columns">{plots}</div></div>')
+    if report.metrics:
+        inner = _values(report.metrics)
+        parts.append(
+            f'<div class="card"><details><summary>All measured numbers</summary>{inner}</details></div>'
+        )
+    return "".join(parts)
+
+
+def stages(contents: Contents) -> str:
+    """Show status, time and repairs of each stage."""
+    entries = contents.stages
+    problems = "".join(f'<p class="error">{escape(p)}</p>' for p in contents.problems)
+    missing = [name for name in STAGES if name not in entries]
+    if not entries:
+        return f'{problems}<p class="soft">No stage has run.</p>'
+    longest = max([_seconds(e) for e in entries.values()] + [1e-9])
+    rows = []
+    for name, entry in entries.items():
+        style, text = FLAG.get(str(entry.get("status")), ("mark-open", str(entry.get("status", "unknown"))))
+        if entry.get("stale"):
+            style, text = "mark-open", "out of date"
+        seconds = _seconds(entry)
+        bar = f'<div class="time-bar" style="width:{100 * seconds / longest:.1f}%"></div>' if seconds else ""
+        facts = ", ".join(f"{_words(k)} {_plain(v)}" for k, v in _mapping(entry.get("counts")).items())
+        error = f'<pre class="error">{escape(str(entry["error"]))}</pre>' if entry.get("error") else ""
+        rows.append(
+            f'<tr><td>{escape(name)}</td><td><span class="{style}">{escape(text)}</span></td>'
+            f'<td class="n">{f"{seconds:.1f} s" if seconds else ""}</td><td style="width:22%">{bar}</td>'
+            f"<td><small>{escape(facts)}</small>{error}</td></tr>"
+        )
+    rows += [
+        f'<tr><td>{name}</td><td><span class="mark-open">not run</span></td><td></td><td></td><td></td></tr>'
+        for name in missing
+    ]
+    table = (
+        '<table><tr><th>stage</th><th>status</th><th class="n">time</th><th></th>'
+        f"<th>sizes and repairs</th></tr>{''.join(rows)}</table>"
+    )
+    return f'{problems}<div class="card scroll">{table}</div>'
+
+
+def details(contents: Contents) -> str:
+    """Fold away what few people ask for: convergence, configuration, versions."""
+    parts = []
+    for stage, lines in contents.histories.items():
+        plots = "".join(_history_plots(lines))
+        if plots:
+            inner = f'<div class="columns">{plots}</div>'
+            parts.append(f"<details><summary>Progress of {escape(stage)}</summary>{inner}</details>")
+    for stage, entry in contents.stages.items():
+        if entry.get("config"):
+            text = escape(json.dumps(entry["config"], indent=1, ensure_ascii=False))
+            parts.append(
+                f"<details><summary>Configuration of {escape(stage)}</summary><pre>{text}</pre></details>"
+            )
+    given = _mapping(contents.manifest.get("input"))
+    if given:
+        parts.append(f"<details><summary>Input</summary>{_values(given)}</details>")
+    versions = _mapping(contents.manifest.get("versions"))
+    if versions:
+        parts.append(f"<details><summary>Versions</summary>{_values(versions)}</details>")
+    if contents.manifest.get("summary"):
+        text = escape(str(contents.manifest["summary"]))
+        parts.append(f"<details><summary>Summary as printed</summary><pre>{text}</pre></details>")
+    return f'<div class="card">{"".join(parts)}</div>' if parts else ""
+
+
+def files(contents: Contents) -> str:
+    """Link the files of the run, relative to this page."""
+    rows = []
+    names = [str(path) for entry in contents.stages.values() for path in _mapping(entry.get("outputs"))]
+    for name in dict.fromkeys([*names, "manifest.json", "config.yaml"]):
+        path = contents.folder / name
+        try:
+            inside = path.resolve().is_relative_to(contents.folder.resolve())
+            size = path.stat().st_size if inside and path.is_file() else None
+        except (OSError, ValueError):
+            size = None
+        if size is not None:
+            link = f'<a class="path" href="../{quote(name)}">{escape(name)}</a>'
+            rows.append(f'<tr><td>{link}</td><td class="n">{_bytes(size)}</td></tr>')
+    return f'<div class="card scroll"><table>{"".join(rows)}</table></div>' if rows else ""
+
+
+def _check_row(check: Check) -> str:
+    style, mark, row = (
+        ("mark-pass", "✓ pass", "") if check.passed else ("mark-fail", "✕ fail", ' class="fail"')
+    )
+    sign = "≥" if check.direction == "min" else "≤"
+    unit = f" {escape(check.unit)}" if check.unit else ""
+    about = f"<small>{escape(check.description)}</small>" if check.description else ""
+    return (
+        f'<tr{row}><td>{escape(_words(check.name))}{about}</td><td class="n">{number(check.value)}{unit}</td>'
+        f'<td class="n">{sign} {number(check.limit)}{unit}</td><td class="{style}">{mark}</td></tr>'
+    )
+
+
+def _series_plots(data: Mapping[str, Any]) -> Iterator[str]:
+    """Plot every list of numbers, also one level down, over the list of times beside it."""
+    groups = [data, *(v for v in data.values() if isinstance(v, Mapping))]
+    count = 0
+    for group in groups:
+        lists = {str(k): np.array(v, dtype=float) for k, v in group.items() if _is_series(v)}
+        x_name = next((n for n in TIME_NAMES if n in lists), None)
+        for name, values in lists.items():
+            if name == x_name or count >= MAX_PLOTS:
+                continue
+            matched = x_name is not None and len(lists[x_name]) == len(values)
+            x = lists[x_name] if matched and x_name else np.arange(len(values))
+            label = f"{x_name} [s]" if matched and x_name in ("time", "times", "t") else x_name or "row"
+            yield line_plot(x, values, title=_words(name), x_label=label if matched else "row")
+            count += 1
+
+
+def _history_plots(lines: list[dict[str, Any]]) -> Iterator[str]:
+    phases: dict[str, list[dict[str, Any]]] = {}
+    for line in lines:
+        phases.setdefault(str(line.get("phase", "")), []).append(line)
+    count = 0
+    for phase, rows in phases.items():
+        names = dict.fromkeys(k for row in rows for k in row if k not in ("phase", "step", "total"))
+        for name in names:
+            pairs = [(r.get("step"), r.get(name)) for r in rows]
+            pairs = [(s, v) for s, v in pairs if _is_number(s) and _is_number(v)]
+            if len(pairs) < 3 or count >= MAX_PLOTS:
+                continue
+            x, y = np.array(pairs, dtype=float).T
+            yield line_plot(x, y, title=": ".join(p for p in (phase, _words(name)) if p), x_label="step")
+            count += 1
+
+
+def _values(data: Mapping[str, Any]) -> str:
+    """List names and values; mappings are nested, series are left to the plots."""
+    rows = []
+    for name, value in data.items():
+        if _is_series(value):
+            continue
+        if isinstance(value, Mapping):
+            inner = _values(value)
+            if inner != "<dl></dl>":
+                rows.append(f"<dt>{escape(_words(name))}</dt><dd>{inner}</dd>")
+            continue
+        rows.append(f"<dt>{escape(_words(name))}</dt><dd>{escape(_plain(value))}</dd>")
+    return f"<dl>{''.join(rows)}</dl>"
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if _is_number(value):
+        return number(value)
+    if isinstance(value, list | tuple):
+        shown = ", ".join(_plain(v) for v in value[:8])
+        return f"{shown}, … ({len(value):,})" if len(value) > 8 else shown
+    if isinstance(value, Mapping):
+        return ", ".join(f"{_words(k)} {_plain(v)}" for k, v in value.items())
+    return str(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+
+
+def _is_series(value: Any) -> bool:
+    return (
+        isinstance(value, list | tuple) and len(value) > 3 and all(_is_number(v) or v is None for v in value)
+    )
+
+
+def _words(name: Any) -> str:
+    return str(name).replace("_", " ")
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _seconds(entry: Mapping[str, Any]) -> float:
+    value = entry.get("seconds")
+    return float(value) if _is_number(value) and np.isfinite(value) else 0.0
+
+
+def _bytes(size: int) -> str:
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size = size / 1000  # type: ignore[assignment]
+    return f"{size:.1f} GB"
