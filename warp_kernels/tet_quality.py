@@ -29,6 +29,8 @@ from typing import Any
 
 import warp as wp
 
+from warp_kernels.tet_geometry import face_normals, six_volume, squared_edges, tet_normals
+
 wp.set_module_options({"enable_backward": False})
 
 DIHEDRAL = 0
@@ -42,8 +44,6 @@ _TINY = wp.constant(wp.float64(1.0e-300))
 # Quotients written inside a kernel are evaluated in single precision; constants are not.
 _TWO_THIRDS = wp.constant(wp.float64(2.0 / 3.0))
 _TEN_NINTHS = wp.constant(wp.float64(10.0 / 9.0))
-
-corner_gradients = wp.types.matrix(shape=(4, 3), dtype=wp.float64)
 
 
 @wp.struct
@@ -69,38 +69,6 @@ class Derivatives:
 
 
 @wp.func
-def tet_normals(p0: wp.vec3d, p1: wp.vec3d, p2: wp.vec3d, p3: wp.vec3d):
-    """Outward normals, twice the area long, of the faces opposite to the four vertices (rows)."""
-    b = p1 - p0
-    c = p2 - p0
-    d = p3 - p0
-    n1 = wp.cross(d, c)
-    n2 = wp.cross(b, d)
-    n3 = wp.cross(c, b)
-    n0 = -(n1 + n2 + n3)
-    return corner_gradients(
-        n0[0], n0[1], n0[2], n1[0], n1[1], n1[2], n2[0], n2[1], n2[2], n3[0], n3[1], n3[2]
-    )  # fmt: skip
-
-
-@wp.func
-def six_volume(p0: wp.vec3d, p1: wp.vec3d, p2: wp.vec3d, p3: wp.vec3d):
-    return wp.dot(wp.cross(p1 - p0, p2 - p0), p3 - p0)
-
-
-@wp.func
-def squared_edges(p0: wp.vec3d, p1: wp.vec3d, p2: wp.vec3d, p3: wp.vec3d):
-    return (
-        wp.length_sq(p1 - p0)
-        + wp.length_sq(p2 - p0)
-        + wp.length_sq(p3 - p0)
-        + wp.length_sq(p2 - p1)
-        + wp.length_sq(p3 - p1)
-        + wp.length_sq(p3 - p2)
-    )
-
-
-@wp.func
 def angle_between(n_k: wp.vec3d, n_l: wp.vec3d):
     """Interior dihedral angle [deg] between two faces with outward normals of any length."""
     cosine = -wp.dot(n_k, n_l) / wp.sqrt(wp.length_sq(n_k) * wp.length_sq(n_l))
@@ -113,7 +81,7 @@ def angle_energy(a: wp.float64, s: QualityParameters):
 
 
 @wp.func
-def dihedral_energy(n: corner_gradients, q: wp.float64, s: QualityParameters):
+def dihedral_energy(n: face_normals, q: wp.float64, s: QualityParameters):
     n0 = n[0]
     n1 = n[1]
     n2 = n[2]

@@ -1,0 +1,114 @@
+"""Connectivity of a tetrahedral mesh as arrays, built at once and thrown away when the mesh changes."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.topology import TET_FACES
+
+Indices = NDArray[np.int32]
+Keys = NDArray[np.int64]
+
+_PAIRS = np.array([[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]])
+
+
+class Connectivity:
+    """Stars, edges and boundary of tets.
+
+    Attributes:
+        tets: Vertex indices, shape (t, 4).
+        star_start, star: Tets of each vertex as CSR, shapes (n + 1,) and (4 t,); an entry is 4 tet + corner.
+        edges: Unique edges, shape (e, 2), sorted, first vertex lower.
+        tet_edges: Edge of each of the six vertex pairs of a tet, shape (t, 6), pairs 01 02 03 12 13 23.
+        faces: Outward boundary triangles, shape (b, 3).
+        face_tets: The tet of each boundary triangle, shape (b,).
+        boundary_edge: True for edges of boundary triangles, shape (e,).
+        on_boundary: True for vertices of boundary triangles, shape (n,).
+        defects: Faces shared by more than two tets plus boundary edges not shared by two boundary triangles.
+    """
+
+    def __init__(self, tets: Indices, point_count: int) -> None:
+        self.tets = tets
+        self.point_count = n = point_count
+        vertices = tets.ravel()
+        self.star = np.argsort(vertices, kind="stable").astype(np.int32)
+        self.star_start = np.zeros(n + 1, dtype=np.int32)
+        np.cumsum(np.bincount(vertices, minlength=n), out=self.star_start[1:])
+
+        pairs = tets[:, _PAIRS].reshape(-1, 2)
+        self.edge_keys, inverse = np.unique(self.pair_keys(pairs), return_inverse=True)
+        self.tet_edges = inverse.reshape(-1, 6).astype(np.int32)
+        self.edges = np.stack([self.edge_keys // n, self.edge_keys % n], axis=1).astype(np.int32)
+
+        corners = tets[:, TET_FACES].reshape(-1, 3)
+        key = _face_keys(corners, n)
+        order = np.argsort(key, kind="stable")
+        equal = key[order[1:]] == key[order[:-1]]
+        alone = np.ones(len(key), dtype=bool)
+        alone[1:] &= ~equal
+        alone[:-1] &= ~equal
+        triple = int((equal[1:] & equal[:-1]).sum())
+        rows = np.sort(order[alone])
+        self.faces = np.ascontiguousarray(corners[rows])
+        self.face_tets = (rows // 4).astype(np.int32)
+
+        half = self.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
+        uses = np.bincount(self.edge_rows(half), minlength=len(self.edges))
+        self.boundary_edge = uses > 0
+        self.defects = triple + int((uses[self.boundary_edge] != 2).sum())
+        self.on_boundary = np.zeros(n, dtype=bool)
+        self.on_boundary[self.faces.ravel()] = True
+
+    def pair_keys(self, pairs: NDArray) -> Keys:
+        """Return one number per vertex pair, shape (k,), whichever vertex comes first."""
+        low = np.minimum(pairs[:, 0], pairs[:, 1]).astype(np.int64)
+        return low * self.point_count + np.maximum(pairs[:, 0], pairs[:, 1])
+
+    def edge_rows(self, pairs: NDArray) -> Keys:
+        """Return the row in `edges` of each vertex pair, shape (k,), or -1 where there is no such edge."""
+        return find_keys(self.edge_keys, self.pair_keys(pairs))
+
+    def ragged_star(self, vertices: NDArray) -> tuple[Keys, Indices]:
+        """Return, for given vertices.
+
+        The index into `vertices` and the star entry of every tet corner there.
+        """
+        return ragged(self.star_start, self.star, vertices)
+
+    def vertex_faces(self) -> tuple[Indices, Indices]:
+        """Return the boundary triangles of each vertex as CSR, (n + 1,) and (3 b,).
+
+        An entry is 3 face + corner.
+        """
+        vertices = self.faces.ravel()
+        start = np.zeros(self.point_count + 1, dtype=np.int32)
+        np.cumsum(np.bincount(vertices, minlength=self.point_count), out=start[1:])
+        return start, np.argsort(vertices, kind="stable").astype(np.int32)
+
+
+def find_keys(sorted_keys: Keys, wanted: Keys) -> Keys:
+    """Return the row of each wanted key in sorted keys, -1 where it is missing."""
+    if not len(sorted_keys):
+        return np.full(len(wanted), -1, dtype=np.int64)
+    row = np.minimum(np.searchsorted(sorted_keys, wanted), len(sorted_keys) - 1)
+    return np.where(sorted_keys[row] == wanted, row, -1)
+
+
+def ragged(start: NDArray, values: NDArray, rows: NDArray) -> tuple[Keys, NDArray]:
+    """Concatenate the CSR rows asked for: position in `rows` of each entry, and the entry."""
+    first = start[rows].astype(np.int64)
+    count = start[np.asarray(rows) + 1] - first
+    owner = np.repeat(np.arange(len(rows)), count)
+    offset = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)
+    return owner, values[np.repeat(first, count) + offset]
+
+
+def _face_keys(faces: Indices, point_count: int) -> Keys:
+    """Return one number per triangle, equal for equal vertex sets."""
+    ordered = np.sort(faces, axis=1).astype(np.int64)
+    if point_count < 2**21:
+        return (ordered[:, 0] << 42) | (ordered[:, 1] << 21) | ordered[:, 2]
+    pair = ordered[:, 0] * point_count + ordered[:, 1]
+    rank = np.unique(pair, return_inverse=True)[1]
+    return rank * np.int64(point_count) + ordered[:, 2]

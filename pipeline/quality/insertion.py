@@ -1,0 +1,219 @@
+"""Vertex insertion on edges of bad tets: many separate places at once, each kept only where the energy falls.
+
+An edge is split at its middle, the new vertex and all vertices of the tets around the edge are smoothed,
+and the energy of every tet that can have changed (the region) is compared with what it was. Regions that
+share no tet do not know of each other, so they are tried together and judged one by one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.quality.connectivity import Connectivity, ragged
+from pipeline.quality.mesh_state import CURVE, INTERIOR, SURFACE, MeshState
+from pipeline.quality.operations import Candidates, select
+from pipeline.quality.smoothing import smooth
+
+Indices = NDArray[np.int32]
+Rows = NDArray[np.int64]
+
+_PAIRS = np.array([[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]])
+_SWEEPS = 4
+
+
+@dataclass
+class _Regions:
+    """The edges to split and what may change around each; ragged arrays as (edge, entry) pairs."""
+
+    edges: Rows
+    """Rows of the edges in the connectivity."""
+    ring_owner: Rows
+    ring: Indices
+    """Tets of each edge."""
+    vertex_owner: Rows
+    vertices: Indices
+    """Vertices of those tets: they are smoothed."""
+    tet_owner: Rows
+    tets: Indices
+    """Tets of those vertices."""
+
+    def take(self, keep: NDArray[np.bool_]) -> _Regions:
+        index = np.cumsum(keep) - 1
+        ring, vertex, tet = keep[self.ring_owner], keep[self.vertex_owner], keep[self.tet_owner]
+        return _Regions(
+            self.edges[keep],
+            index[self.ring_owner[ring]],
+            self.ring[ring],
+            index[self.vertex_owner[vertex]],
+            self.vertices[vertex],
+            index[self.tet_owner[tet]],
+            self.tets[tet],
+        )
+
+
+def insert_vertices(state: MeshState, threshold: float, batches: int = 12) -> int:
+    """Split edges of tets whose energy is above `threshold` where that lowers the energy; return how many.
+
+    Each bad tet offers its three longest edges, one after the other. At most `batches` sets of separate
+    regions are tried.
+    """
+    inserted = 0
+    tried: set[tuple[int, int]] = set()
+    for _ in range(batches):
+        edges, priority = _offered_edges(state, threshold, tried)
+        if not len(edges):
+            break
+        regions = _regions(state.connectivity, edges)
+        winners = _separate(state, regions, priority)
+        chosen = regions.take(winners)
+        # Vertices keep their numbers through a batch, so a pair of vertices names an edge.
+        tried.update(map(tuple, state.connectivity.edges[chosen.edges].tolist()))
+        inserted += _try(state, chosen)
+    if inserted:
+        state.count("insertions", inserted)
+    return inserted
+
+
+def _offered_edges(
+    state: MeshState, threshold: float, tried: set[tuple[int, int]]
+) -> tuple[Rows, NDArray[np.float64]]:
+    """Return the longest untried edge (of the three longest) of each bad tet.
+
+    And the energy of the worst such tet.
+    """
+    c = state.connectivity
+    bad = np.flatnonzero(state.value > threshold)
+    if not len(bad):
+        return np.zeros(0, dtype=np.int64), np.zeros(0)
+    pairs = state.tets[bad][:, _PAIRS]
+    length = np.linalg.norm(state.points[pairs[:, :, 0]] - state.points[pairs[:, :, 1]], axis=2)
+    order = np.argsort(-length, axis=1, kind="stable")[:, :3]
+    rows = np.take_along_axis(c.tet_edges[bad], order, axis=1)
+    open_ = np.array([[tuple(e) not in tried for e in c.edges[r].tolist()] for r in rows]).reshape(-1, 3)
+    first = np.argmax(open_, axis=1)
+    has = open_.any(axis=1)
+    row, value = rows[np.arange(len(rows)), first][has], state.value[bad][has]
+    edges, inverse = np.unique(row, return_inverse=True)
+    priority = np.zeros(len(edges))
+    np.maximum.at(priority, inverse, value)
+    return edges.astype(np.int64), priority
+
+
+def _regions(c: Connectivity, edges: Rows) -> _Regions:
+    flat = c.tet_edges.ravel()
+    order = np.argsort(flat, kind="stable")
+    start = np.concatenate([[0], np.cumsum(np.bincount(flat, minlength=len(c.edges)))])
+    ring_owner, ring = ragged(start, order // 6, edges)
+    n = c.point_count
+    vertex = np.unique(np.repeat(ring_owner, 4) * n + c.tets[ring].ravel())
+    vertex_owner, vertices = vertex // n, vertex % n
+    owner, entry = c.ragged_star(vertices)
+    t = len(c.tets)
+    tet = np.unique(vertex_owner[owner] * t + entry // 4)
+    return _Regions(
+        edges,
+        ring_owner,
+        ring.astype(np.int32),
+        vertex_owner,
+        vertices.astype(np.int32),
+        tet // t,
+        (tet % t).astype(np.int32),
+    )
+
+
+def _separate(state: MeshState, regions: _Regions, priority: NDArray) -> NDArray[np.bool_]:
+    empty, index = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int32)
+    candidates = Candidates(
+        priority,
+        np.zeros(len(priority), dtype=np.int32),
+        regions.tet_owner,
+        regions.tets,
+        empty,
+        np.zeros((0, 4), dtype=np.int32),
+        empty,
+        index,
+    )
+    return select(candidates, len(state.tets), len(state.points), state.device)
+
+
+def _try(state: MeshState, regions: _Regions) -> int:
+    """Split the edges of separate regions, smooth, and undo the regions that did not gain.
+
+    Return how many did.
+    """
+    c = state.connectivity
+    count, n = len(regions.edges), len(state.points)
+    ends = c.edges[regions.edges]
+    before = state.snapshot()
+    old_value = state.value
+    old = np.bincount(regions.tet_owner, old_value[regions.tets], minlength=count)
+    old_worst = _worst(count, regions.tet_owner, old_value[regions.tets])
+
+    crease = np.isin(regions.edges, c.edge_rows(state.creases))
+    kind = np.where(c.boundary_edge[regions.edges], np.where(crease, CURVE, SURFACE), INTERIOR).astype(
+        np.int8
+    )
+    place = 0.5 * (state.points[ends[:, 0]] + state.points[ends[:, 1]])
+    offset = 0.5 * (state.offset[ends[:, 0]] + state.offset[ends[:, 1]])
+    surface, curve = np.flatnonzero(kind == SURFACE), np.flatnonzero(kind == CURVE)
+    nearest, normal = state.reference.project(place[surface])
+    place[surface] = nearest + offset[surface, None] * normal
+    if len(curve):
+        place[curve] = state.curves.project(place[curve])[0]
+
+    vertex = (n + np.arange(count)).astype(np.int32)
+    tets, owner = state.tets[regions.ring], regions.ring_owner
+    halves = []
+    for end in range(2):
+        # Each half keeps one end of the edge and takes the new vertex for the other.
+        half = np.where(tets == ends[owner, 1 - end][:, None], vertex[owner][:, None], tets)
+        halves.append(half)
+    state.points = np.concatenate([state.points, place])
+    state.kind = np.concatenate([state.kind, kind])
+    state.offset = np.concatenate([state.offset, offset])
+    removed = np.zeros(len(state.tets), dtype=bool)
+    removed[regions.ring] = True
+    state.replace_tets(removed, np.concatenate(halves), np.tile(state.labels[regions.ring], 2))
+    active = np.zeros(len(state.points), dtype=bool)
+    active[regions.vertices] = True
+    active[vertex] = True
+    for _ in range(_SWEEPS):
+        smooth(state, active=active)
+
+    new_row = np.cumsum(~removed) - 1
+    stays = ~removed[regions.tets]
+    kept = new_row[regions.tets[stays]]
+    made = np.arange(len(state.tets) - 2 * len(regions.ring), len(state.tets))
+    made_owner = np.tile(owner, 2)
+    region_owner = np.concatenate([regions.tet_owner[stays], made_owner])
+    value = state.value[np.concatenate([kept, made])]
+    new = np.bincount(region_owner, value, minlength=count)
+    gained = new < old - 0.05 * np.minimum(old, 2.0)
+    gained &= _worst(count, region_owner, value) <= old_worst
+
+    lost = ~gained
+    back = regions.vertices[lost[regions.vertex_owner]]
+    state.points[back] = before["points"][back]
+    undo = np.zeros(len(state.tets), dtype=bool)
+    undo[made[lost[made_owner]]] = True
+    again = regions.ring[lost[owner]]
+    state._connectivity = None
+    state.replace_tets(undo, before["tets"][again], before["labels"][again])
+    if crease[gained].any():
+        split = ends[gained & crease]
+        middle = vertex[gained & crease]
+        keep = ~np.isin(c.pair_keys(state.creases), c.pair_keys(split))
+        ends_again = [np.stack([split[:, k], middle], axis=1) for k in range(2)]
+        state.creases = np.concatenate([state.creases[keep], *ends_again]).astype(np.int32)
+    if lost.any():
+        state.evaluate()
+    return int(gained.sum())
+
+
+def _worst(count: int, owner: Rows, value: NDArray) -> NDArray[np.float64]:
+    worst = np.zeros(count)
+    np.maximum.at(worst, owner, value)
+    return worst

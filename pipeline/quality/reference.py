@@ -1,0 +1,99 @@
+"""The surface that a mesh must keep: projection onto it, distance of faces from it, and its sharp curves."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.surface_query import SurfaceQuery
+from pipeline.topology import unique_rows
+
+Points = NDArray[np.float64]
+Indices = NDArray[np.int32]
+
+# Barycentric coordinates of the samples at which a face is compared: centroid and edge midpoints.
+FACE_SAMPLES = np.array([[1, 1, 1], [1.5, 1.5, 0], [0, 1.5, 1.5], [1.5, 0, 1.5]]) / 3.0
+
+
+class ReferenceSurface:
+    """A triangle surface with the queries of the optimiser."""
+
+    def __init__(self, points: Points, faces: Indices, device: str = "cpu") -> None:
+        """Prepare the queries; points (n, 3), faces (f, 3)."""
+        self.points, self.faces = points, faces
+        self.query = SurfaceQuery(points, faces, device=device)
+        self.area_vectors = 0.5 * np.cross(
+            points[faces[:, 1]] - points[faces[:, 0]], points[faces[:, 2]] - points[faces[:, 0]]
+        )
+        self.areas = np.linalg.norm(self.area_vectors, axis=1)
+        self.normals = self.area_vectors / np.maximum(self.areas, 1e-300)[:, None]
+
+    def project(self, points: Points) -> tuple[Points, Points]:
+        """Return the closest points, shape (m, 3), and the normals of their faces, shape (m, 3)."""
+        if not len(points):
+            return points.copy(), points.copy()
+        hit = self.query.closest(points)
+        return hit.point, self.normals[hit.face]
+
+    def face_deviation(self, corners: Points) -> Points:
+        """Return the largest distance of the centroid and edge midpoints of triangles, corners (k, 3, 3).
+
+        Shape (k,).
+        """
+        if not len(corners):
+            return np.zeros(0)
+        samples = np.einsum("sc,kcd->ksd", FACE_SAMPLES, corners)
+        return self.query.closest(samples.reshape(-1, 3)).distance.reshape(-1, len(FACE_SAMPLES)).max(axis=1)
+
+    def samples(self, count: int, rng: np.random.Generator) -> Points:
+        """Return points spread evenly by area, shape (count, 3).
+
+        One per equal share of the total area, jittered.
+        """
+        total = np.cumsum(self.areas)
+        place = (np.arange(count) + rng.random(count)) / count * total[-1]
+        face = np.minimum(np.searchsorted(total, place), len(self.faces) - 1)
+        u, v = rng.random((2, count))
+        fold = u + v > 1
+        u[fold], v[fold] = 1 - u[fold], 1 - v[fold]
+        corner = self.points[self.faces[face]]
+        return (
+            corner[:, 0]
+            + u[:, None] * (corner[:, 1] - corner[:, 0])
+            + v[:, None] * (corner[:, 2] - corner[:, 0])
+        )
+
+
+class Curves:
+    """Straight segments that crease vertices slide along."""
+
+    def __init__(self, points: Points, edges: Indices) -> None:
+        """Take the segments `edges`, shape (s, 2), of `points`, shape (n, 3)."""
+        self.start = points[edges[:, 0]]
+        self.along = points[edges[:, 1]] - self.start
+        self.squared = np.maximum(np.einsum("ij,ij->i", self.along, self.along), 1e-300)
+
+    def project(self, points: Points, chunk: int = 256) -> tuple[Points, Points]:
+        """Return the closest points and the unit tangents there, shape (m, 3) each."""
+        place, tangent = np.empty_like(points), np.empty_like(points)
+        for first in range(0, len(points), chunk):
+            p = points[first : first + chunk, None, :]
+            u = np.clip(np.einsum("msd,sd->ms", p - self.start, self.along) / self.squared, 0.0, 1.0)
+            q = self.start + u[:, :, None] * self.along
+            best = np.argmin(np.einsum("msd,msd->ms", q - p, q - p), axis=1)
+            place[first : first + chunk] = q[np.arange(len(best)), best]
+            tangent[first : first + chunk] = self.along[best] / np.sqrt(self.squared[best])[:, None]
+        return place, tangent
+
+
+def sharp_edges(points: Points, faces: Indices, angle: float) -> Indices:
+    """Return the edges, shape (s, 2), of two triangles whose normals differ by more than `angle` [deg]."""
+    edges, inverse, count = unique_rows(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2))
+    normal = np.cross(points[faces[:, 1]] - points[faces[:, 0]], points[faces[:, 2]] - points[faces[:, 0]])
+    normal /= np.maximum(np.linalg.norm(normal, axis=1), 1e-300)[:, None]
+    order = np.argsort(inverse, kind="stable")
+    first = np.cumsum(count) - count
+    pair = np.flatnonzero(count == 2)
+    left, right = order[first[pair]] // 3, order[first[pair] + 1] // 3
+    cosine = np.einsum("ij,ij->i", normal[left], normal[right])
+    return edges[pair[cosine < np.cos(np.radians(angle))]]

@@ -1,0 +1,116 @@
+"""Smoothing: all vertices take half of their own Newton step at once.
+
+Moves that make a tet unacceptable shrink.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import warp as wp
+from numpy.typing import NDArray
+
+from pipeline.quality.mesh_state import CURVE, INTERIOR, SURFACE, MeshState
+from warp_kernels.tet_smoothing import ACROSS, ALONG, FIXED, FREE, check_moves, star_worst, vertex_steps
+
+Points = NDArray[np.float64]
+
+STEP = 0.5
+"""Share of its own step that a vertex takes while its neighbours move too."""
+_HALVINGS = 4
+
+
+@dataclass(frozen=True)
+class Pull:
+    """Quadratic pull of vertices to the surface: 2 slope . d + d^T matrix d for a displacement d."""
+
+    matrix: Points
+    """Shape (n, 3, 3)."""
+    slope: Points
+    """Shape (n, 3)."""
+
+
+def smooth(
+    state: MeshState,
+    threshold: float = 0.0,
+    pull: Pull | None = None,
+    floor: float = 1e300,
+    active: NDArray[np.bool_] | None = None,
+    move_surface: bool = True,
+) -> int:
+    """Move every vertex once towards less energy; return how many moved.
+
+    Surface vertices slide on the reference at their offset, or are free under a pull; crease vertices slide
+    on their curve.
+
+    Args:
+        threshold: Vertices whose tets all have less energy stay (unless they are pulled).
+        pull: Pull of surface vertices; with it they leave the reference as the pull wants.
+        floor: Energy of a star up to which a pull may raise it.
+        active: Vertices that may move, shape (n,).
+        move_surface: Whether surface and crease vertices move at all.
+    """
+    points, kind = state.points, state.kind
+    n = len(points)
+    freedom = np.full(n, FIXED, dtype=np.int32)
+    freedom[kind == INTERIOR] = FREE
+    axis = np.zeros((n, 3))
+    if move_surface:
+        freedom[kind == SURFACE] = ACROSS if pull is None else FREE
+        freedom[kind == CURVE] = ALONG
+    if active is not None:
+        freedom[~active] = FIXED
+    sliding = np.flatnonzero(freedom == ACROSS)
+    if len(sliding):
+        axis[sliding] = state.reference.project(points[sliding])[1]
+    curve = np.flatnonzero(freedom == ALONG)
+    if len(curve):
+        axis[curve] = state.curves.project(points[curve])[1]
+    matrix = np.zeros((n, 3, 3)) if pull is None else pull.matrix
+    slope = np.zeros((n, 3)) if pull is None else pull.slope
+    mesh = state.device_mesh()
+    parameters = state.parameters.to_struct()
+    step = vertex_steps(
+        *mesh,
+        state.to_device(freedom, int),
+        state.to_device(axis, wp.vec3d),
+        state.to_device(matrix, wp.mat33d),
+        state.to_device(slope, wp.vec3d),
+        parameters,
+        threshold,
+        floor,
+    ).numpy()
+    moved = (step != 0).any(axis=1)
+    if not moved.any():
+        return 0
+    worst = star_worst(mesh[2], mesh[3], mesh[4])
+    share = np.where(moved, STEP, 0.0)
+    for halving in range(60):
+        trial = _place(state, points + share[:, None] * step, share > 0, pull is None)
+        value, rejected = check_moves(state.to_device(trial, wp.vec3d), mesh[1], mesh[4], worst, parameters)
+        bad = (rejected.numpy() > 0) & (share > 0)
+        if not bad.any():
+            break
+        share[bad] *= 0.5 if halving < _HALVINGS else 0.0
+    else:
+        return 0
+    state.points = trial
+    state.value = value.numpy()
+    return int((share > 0).sum())
+
+
+def _place(state: MeshState, points: Points, moving: NDArray[np.bool_], slide: bool) -> Points:
+    """Put moved surface vertices back on the reference at their offset.
+
+    And crease vertices on their curve.
+    """
+    if slide:
+        rows = np.flatnonzero(moving & (state.kind == SURFACE))
+        if len(rows):
+            place, normal = state.reference.project(points[rows])
+            points[rows] = place + state.offset[rows, None] * normal
+    rows = np.flatnonzero(moving & (state.kind == CURVE))
+    if len(rows):
+        points[rows] = state.curves.project(points[rows])[0]
+    return points
