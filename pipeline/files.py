@@ -1,0 +1,195 @@
+"""One stage, files in and out: what `simmesh VERB IN OUT` does."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import PipelineConfig, choices, compose_config, setting_names
+from pipeline.environment import prepare_device
+from pipeline.errors import InputError, OutputError
+from pipeline.io.artifacts import load_artifact, save_artifact
+from pipeline.io.atomic import output_error
+from pipeline.io.formats import SURFACE_WRITERS, TET_WRITERS, read_surface, write_surface, write_tets
+from pipeline.progress import Progress, ProgressContext, duration
+from pipeline.source import ARTIFACT, KIND, InputConfig, Source, kind_of, sample, sizes
+from pipeline.stages import STAGES
+from pipeline.stages.export import EXPORTERS
+from pipeline.summary import describe
+from pipeline.types import PointCloud, SimReport, SurfaceMesh, TetMesh
+
+TAKES: dict[str, type] = {"reconstruct": PointCloud, "tetrahedralize": SurfaceMesh}
+"""What a verb reads; the others read tets."""
+WRITES: dict[str, Sequence[str]] = {
+    "reconstruct": tuple(SURFACE_WRITERS),
+    "tetrahedralize": tuple(TET_WRITERS),
+    "optimize": tuple(TET_WRITERS),
+    "validate": (".json",),
+}
+"""Extensions of OUT by verb; export has its own."""
+FILES = {"optimize": "surface", "export": "report"}
+"""Setting that names a second file, by verb."""
+
+
+def process(
+    verb: str, source: str, target: Path, overrides: Sequence[str], progress: Progress
+) -> tuple[str, bool]:
+    """Run one stage on a file.
+
+    Args:
+        verb: Name of the stage.
+        source: File to read; `warp:NAME` is a shape of the warp-lang wheel.
+        target: File to write; a folder for `export`.
+        overrides: `name=value`; the prefix of the stage may be left out.
+
+    Returns:
+        What was made, in words, and False when a check is below its limit.
+
+    Raises:
+        InputError, OutputError, StageError: As the parts do.
+    """
+    start = time.monotonic()
+    second, overrides = _second_file(verb, overrides)
+    config = compose_config([prefixed(verb, word) for word in overrides])
+    _check_target(verb, target)
+    given = Source(replace(config.input, path=source))
+    value = _input(verb, given, config)
+    stage = next(s for s in STAGES if s.name == verb)
+    context = ProgressContext(progress, device=prepare_device(config.device), seed=config.seed)
+    arguments: dict[str, Any] = {}
+    if second is not None:
+        arguments[FILES[verb]] = _read_second(verb, second, config.input)
+    settings = getattr(config, verb)
+    with progress.stage(verb):
+        if verb == "export":
+            files, result = _export(
+                stage.function, value, settings, target, {**arguments, "context": context}
+            )
+        else:
+            result = stage.function(value, config=settings, context=context, **arguments)
+            files = [_write(result, target)]
+    lines = [f"{file}: {_words(result)}" for file in files]
+    lines.append(f"done in {duration(time.monotonic() - start)}, {value.frame}")
+    if isinstance(result, SimReport):
+        return _report_words(result, lines), result.passed
+    return "\n".join(lines), True
+
+
+def prefixed(verb: str, override: str) -> str:
+    """Put the name of the stage before a setting that is given without it: `max_faces=9`, `material=rubber`."""
+    mark = override[: len(override) - len(override.lstrip("+~"))]
+    name = override[len(mark) :].partition("=")[0]
+    first = name.replace("/", ".").split(".")[0]
+    if first in (*setting_names(PipelineConfig), "experiment", "hydra"):
+        return override
+    is_group = first in choices(verb) and "." not in name
+    return f"{mark}{verb}{'/' if is_group else '.'}{override[len(mark) :]}"
+
+
+def _input(verb: str, given: Source, config: PipelineConfig) -> Any:
+    """Read IN, and say what it lacks when the verb cannot take it."""
+    value, wanted = given.data, TAKES.get(verb, TetMesh)
+    if verb == "reconstruct" and isinstance(value, SurfaceMesh):
+        return sample(value, given.sample_count, config.seed)
+    if not isinstance(value, wanted):
+        path, first = given.path.name, f"{given.path.name} is a {kind_of(value)}"
+        if isinstance(value, PointCloud):
+            raise InputError(f"{first}; make a surface first: simmesh reconstruct {path} surface.ply")
+        if isinstance(value, SurfaceMesh):
+            raise InputError(f"{first}; make tets first: simmesh tetrahedralize {path} mesh.msh")
+        raise InputError(f"{first}; {verb} takes a {KIND[ARTIFACT[wanted]]}")
+    return value
+
+
+def _second_file(verb: str, overrides: Sequence[str]) -> tuple[Path | None, list[str]]:
+    name = FILES.get(verb)
+    rest = [word for word in overrides if name is None or not word.startswith(f"{name}=")]
+    found = [Path(word.partition("=")[2]) for word in overrides if word not in rest]
+    return (found[-1] if found else None), rest
+
+
+def _read_second(verb: str, path: Path, config: InputConfig) -> Any:
+    if verb == "optimize":
+        surface = Source(replace(config, path=str(path))).data
+        return surface if isinstance(surface, SurfaceMesh) else read_surface(path)
+    if path.suffix != ".json" or not path.is_file():
+        raise InputError(f"report={path}: expected the .json file that simmesh validate wrote")
+    return load_artifact(path.stem, path.parent)
+
+
+def _check_target(verb: str, target: Path) -> None:
+    """Refuse an OUT that cannot be written, before any work."""
+    if verb == "export":
+        if target.suffix and not target.is_dir():
+            _export_format(target)
+    elif target.suffix.lower() not in WRITES[verb]:
+        known = ", ".join(WRITES[verb])
+        raise OutputError(f"cannot write {target}: {verb} writes {known}; give OUT one of these extensions")
+    elif target.is_dir():
+        raise OutputError(f"cannot write {target}: that name is a folder; give a file")
+    folder = target.parent if target.suffix else target
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".simmesh."):
+            pass
+    except OSError as error:
+        raise output_error(target, error) from error
+
+
+def _write(result: Any, target: Path) -> Path:
+    if isinstance(result, SurfaceMesh):
+        return write_surface(target, result)
+    if isinstance(result, TetMesh):
+        return write_tets(target, result)
+    return save_artifact(target.stem, result, target.parent)[0]
+
+
+def _export_format(target: Path) -> str:
+    """Return the exporter of an extension."""
+    known = {ending: key for key, (ending, _) in EXPORTERS.items()}
+    known |= {ending: "usd" for ending in (".usd", ".usda", ".usdc", ".usdz")}
+    if target.suffix.lower() not in known:
+        raise OutputError(
+            f"cannot write {target}: export writes {', '.join(known)}, or all of its formats into a folder"
+        )
+    return known[target.suffix.lower()]
+
+
+def _export(
+    function: Any, mesh: TetMesh, config: Any, target: Path, arguments: dict[str, Any]
+) -> tuple[list[Path], Any]:
+    """Export into a folder, or one format into a file: written beside, then moved to its name."""
+    if target.is_dir() or not target.suffix:
+        asset = function(mesh, config=config, folder=target, **arguments)
+        return list(asset.paths.values()), asset
+    key = _export_format(target)
+    settings = replace(config, formats=[key], name=target.stem)
+    if key == "usd":
+        settings = replace(settings, usd_extension=target.suffix.lower())
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".simmesh.") as folder:
+        asset = function(mesh, config=settings, folder=Path(folder), **arguments)
+        try:
+            shutil.move(next(iter(asset.paths.values())), target)
+        except OSError as error:
+            raise output_error(target, error) from error
+    return [target], asset
+
+
+def _words(result: Any) -> str:
+    if isinstance(result, SimReport):
+        failed = sum(not check.passed for check in result.checks)
+        return f"{len(result.checks) - failed} of {len(result.checks)} checks pass"
+    if hasattr(result, "mass"):
+        return f"{result.counts['tets']:,} tets, {result.mass:.4g} kg, in metres, Z up"
+    return ", ".join(f"{n:,} {kind}" for kind, n in sizes(result).items())
+
+
+def _report_words(report: SimReport, lines: list[str]) -> str:
+    rows = [f"  {'pass' if check.passed else 'FAIL'}  {describe(check)}" for check in report.checks]
+    verdict = "ready for simulation" if report.passed else "NOT ready: a check is below its limit"
+    return "\n".join([*rows, *lines, verdict])
