@@ -86,6 +86,8 @@ class PointCloud:
                     "remove the normals or those points",
                     bad[:10].tolist(),
                 )
+            # Rows that have unit length to rounding stay bit for bit: a stored cloud is read back exactly.
+            length[np.abs(length - 1.0) <= 1e-15] = 1.0
             object.__setattr__(self, "normals", normals / length[:, None])
         if self.colors is not None:
             object.__setattr__(self, "colors", _rows("colors", self.colors, (len(points), 3)))

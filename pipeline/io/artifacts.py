@@ -77,8 +77,6 @@ def load_artifact(name: str, folder: str | Path) -> Any:
             return load_npz(archive)
         data = _decode(json.loads(document.read_text(encoding="utf-8")))
         return _to_report(data) if "checks" in data else _to_asset(data, folder)
-    except InputError:
-        raise
     except Exception as error:  # a damaged file makes the libraries raise anything
         raise InputError(f"{path} is damaged ({error}); run its stage again") from error
 

@@ -17,6 +17,7 @@ from pipeline.errors import OutputError
 _REMEDY = {
     errno.ENOSPC: "the disk is full; free some space or write to another folder",
     errno.EDQUOT: "the disk quota is used up; free some space or write to another folder",
+    errno.EFBIG: "the file is larger than this system allows",
     errno.EACCES: "no permission to write there; choose another folder",
     errno.EPERM: "no permission to write there; choose another folder",
     errno.EROFS: "the file system is read-only; choose another folder",
@@ -59,7 +60,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 def output_error(path: str | Path, error: OSError) -> OutputError:
     """Describe why `path` cannot be written, with the remedy where one is known."""
     text = error.strerror or str(error) or type(error).__name__
-    reason = _REMEDY.get(error.errno or 0, text)
+    # Libraries that count the bytes themselves raise without a number.
+    reason = _REMEDY.get(error.errno, text) if error.errno else f"{text}; is the disk full?"
     return OutputError(f"cannot write {path}: {reason}")
 
 

@@ -190,7 +190,10 @@ def _read(path: str | Path, want: str, build: Callable[[Geometry], Any], largest
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or _first_line(error)}") from error
     except Exception as error:  # a damaged file makes the libraries raise anything
-        raise InputError(f"{path}: not a readable {suffix} file: {_first_line(error)}") from error
+        detail = f" ({_first_line(error).rstrip('.')})" if str(error).strip() else ""
+        raise InputError(
+            f"{path}: damaged, or not a {suffix} file{detail}; write it again or convert it to another format"
+        ) from error
 
 
 def _first_line(error: BaseException) -> str:

@@ -7,6 +7,7 @@ positions in single precision. The simulation asset with its physics is written 
 from __future__ import annotations
 
 import logging
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def read_usd(path: Path, want: str = "any", largest: bool = False) -> Geometry:
     try:
         stage = Usd.Stage.Open(str(path))
     except Tf.ErrorException as error:
-        raise InputError(f"not a readable USD file: {' '.join(str(error).split())[-200:]}") from error
+        raise InputError(f"damaged, or not a USD file: {tf_message(error)}") from error
     found: dict[str, list[Geometry]] = {"tets": [], "surface": [], "points": []}
     cache = UsdGeom.XformCache()
     for prim in stage.Traverse(Usd.TraverseInstanceProxies()):
@@ -106,7 +107,7 @@ def save_stage(stage: Any, path: Path) -> None:
     """Write the stage to `path` (.usd, .usda, .usdc or .usdz).
 
     Raises:
-        OutputError: USD cannot write there.
+        OSError: USD cannot write there; `atomic_path` makes it an `OutputError`.
     """
     from pxr import Sdf, Tf, UsdUtils
 
@@ -119,9 +120,9 @@ def save_stage(stage: Any, path: Path) -> None:
                 done = stage.GetRootLayer().Export(str(layer))
                 done = done and UsdUtils.CreateNewUsdzPackage(Sdf.AssetPath(str(layer)), str(path))
     except Tf.ErrorException as error:
-        raise OutputError(f"cannot write {path}: {' '.join(str(error).split())[-200:]}") from error
+        raise OSError(tf_message(error)) from error
     if not done or not path.is_file():
-        raise OutputError(f"cannot write {path}: USD gave up; is the disk full, or the folder not writable?")
+        raise OSError("USD gave up")
 
 
 def define_tet_mesh(stage: Any, prim_path: str, mesh: TetMesh) -> Any:
@@ -208,6 +209,12 @@ def vertex_normals(points: NDArray[np.float64], faces: NDArray[np.int32]) -> NDA
     )
     length = np.linalg.norm(normals, axis=1, keepdims=True)
     return np.where(length > 0, normals / np.where(length > 0, length, 1.0), np.array([0.0, 0.0, 1.0]))
+
+
+def tf_message(error: Exception) -> str:
+    """The first thing that USD says, without the places in its own source that it adds."""
+    quoted = re.findall(r" : '(.*?)'\s*(?:$|\n)", str(error), flags=re.DOTALL)
+    return " ".join((quoted[0] if quoted else str(error)).split())[:200]
 
 
 def _write_stage(path: Path, frame: Frame, define: Any) -> None:

@@ -35,8 +35,7 @@ def test_points_come_back_exactly(tmp_path, suffix, points, seed):
     cloud = PointCloud(points, normals)
     back = read_points(formats.write_points(tmp_path / f"cloud{suffix}", cloud))
     np.testing.assert_array_equal(back.points, cloud.points)
-    # Normals are divided by their length once more when read: one rounding.
-    np.testing.assert_allclose(back.normals, cloud.normals, rtol=0, atol=4e-16)
+    np.testing.assert_array_equal(back.normals, cloud.normals)
 
 
 @pytest.mark.parametrize("suffix", [".ply", ".npz", ".xyz"])
@@ -140,7 +139,9 @@ def obj_text(corner: str) -> str:
     lines += ["v {:g} {:g} {:g}".format(*p) for p in CORNERS]
     lines += ["vt 0 0", "vt 1 0", "vt 1 1", "vt 0 1", "vn 0 0 1", "usemtl none", "s off"]
     for quad in QUADS:
-        lines.append("f " + " ".join(corner.format(v=v + 1, t=k + 1, n=1, r=v - 8) for k, v in enumerate(quad)))
+        lines.append(
+            "f " + " ".join(corner.format(v=v + 1, t=k + 1, n=1, r=v - 8) for k, v in enumerate(quad))
+        )
     return "\n".join(lines) + "\n"
 
 

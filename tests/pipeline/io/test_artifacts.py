@@ -1,0 +1,120 @@
+"""Artifacts come back exactly, and the same artifact gives the same bytes."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import meshio
+import numpy as np
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.io.artifacts import load_artifact, save_artifact
+from pipeline.io.assets import Asset
+from pipeline.types import Check, Frame, PointCloud, SimReport, SurfaceMesh
+
+FRAME = Frame(0.0254, "y")
+
+
+def assert_same(value, back):
+    assert type(back) is type(value)
+    assert back.frame == value.frame
+    for name, array in vars(value).items():
+        if isinstance(array, np.ndarray):
+            assert getattr(back, name).dtype == array.dtype
+            np.testing.assert_array_equal(getattr(back, name), array)
+        else:
+            assert getattr(back, name) == array
+
+
+def samples(make_box, make_surface):
+    rng = np.random.default_rng(1)
+    box = make_box(2, seed=1, labelled=True)
+    return {
+        "point_cloud": PointCloud(rng.normal(size=(9, 3)), frame=FRAME),
+        "plane_cloud": PointCloud(rng.normal(size=(9, 2)), rng.normal(size=(9, 2)), rng.random((9, 3))),
+        "surface_mesh": replace(make_surface(4), frame=FRAME),
+        "curve": SurfaceMesh(rng.random((3, 2)), [[0, 1], [1, 2]]),
+        "no_faces": SurfaceMesh(np.zeros((1, 3)), np.zeros((0, 3), dtype=np.int32)),
+        "tet_mesh": make_box(1),
+        "sim_mesh": replace(box, crease_edges=np.array([[0, 1], [1, 4]], dtype=np.int32), frame=FRAME),
+    }
+
+
+def test_geometry_comes_back_exactly(tmp_path, make_box, make_surface):
+    for name, value in samples(make_box, make_surface).items():
+        files = save_artifact(name, value, tmp_path)
+        assert all(file.is_file() for file in files)
+        assert_same(value, load_artifact(name, tmp_path))
+
+
+def test_the_same_artifact_gives_the_same_bytes(tmp_path, make_box, make_surface):
+    for name, value in samples(make_box, make_surface).items():
+        first, second = (save_artifact(name, value, tmp_path / folder) for folder in ("a", "b"))
+        for a, b in zip(first, second):
+            assert a.read_bytes() == b.read_bytes(), a.name
+
+
+def test_files_beside_the_archive(tmp_path, make_box, make_surface):
+    assert [p.name for p in save_artifact("surface_mesh", make_surface(1), tmp_path)] == [
+        "surface_mesh.npz",
+        "surface_mesh.ply",
+    ]
+    box = make_box(1, seed=2)
+    assert [p.name for p in save_artifact("tet_mesh", box, tmp_path)] == ["tet_mesh.npz", "tet_mesh.msh"]
+    files = save_artifact("sim_mesh", box, tmp_path, cell_data={"mean_ratio": box.volumes})
+    assert [p.name for p in files] == ["sim_mesh.npz", "sim_mesh.msh", "sim_mesh.vtu"]
+    mesh = meshio.read(tmp_path / "sim_mesh.vtu")
+    np.testing.assert_array_equal(mesh.points, box.points)
+    np.testing.assert_array_equal(mesh.cell_data["mean_ratio"][0], box.volumes)
+
+
+def test_report_comes_back_from_valid_json(tmp_path):
+    report = SimReport(
+        checks=(
+            Check("a", 1.5, 1.0, "min", "m", "why"),
+            Check("b", math.nan, 1.0, "max"),
+            Check("c", 1.0, math.inf, "max"),
+        ),
+        metrics={
+            "x": np.float32(0.5),
+            "list": np.arange(3),
+            "flag": np.bool_(True),
+            "none": None,
+            "low": -math.inf,
+        },
+        scenarios={"drop": {"series": [1.0, 2.5], "name": "drop"}},
+        material={"youngs_modulus": 1e6},
+    )
+    (path,) = save_artifact("sim_report", report, tmp_path)
+    json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    back = load_artifact("sim_report", tmp_path)
+    assert back.checks[0] == report.checks[0]
+    assert math.isnan(back.checks[1].value)
+    assert back.checks[2] == report.checks[2]
+    assert back.metrics == {"x": 0.5, "list": [0, 1, 2], "flag": True, "none": None, "low": -math.inf}
+    assert (back.scenarios, back.material, back.passed) == (report.scenarios, report.material, False)
+
+
+def test_asset_comes_back_with_its_files(tmp_path):
+    (tmp_path / "asset.msh").touch()
+    asset = Asset({"msh": tmp_path / "asset.msh"}, 2.0, 0.002, {"tets": 3}, {"density": 1000.0}, True)
+    assert save_artifact("asset", asset, tmp_path) == [tmp_path / "asset.json", tmp_path / "asset.msh"]
+    assert load_artifact("asset", tmp_path) == asset
+
+
+def test_missing_and_damaged_artifacts(tmp_path):
+    with pytest.raises(InputError, match="holds no sim_mesh"):
+        load_artifact("sim_mesh", tmp_path)
+    (tmp_path / "sim_mesh.npz").write_bytes(b"PK")
+    (tmp_path / "sim_report.json").write_text('{"checks": [')
+    for name in ("sim_mesh", "sim_report"):
+        with pytest.raises(InputError, match=name):
+            load_artifact(name, tmp_path)
+
+
+def test_other_things_are_refused(tmp_path):
+    with pytest.raises(TypeError, match="got dict"):
+        save_artifact("thing", {}, tmp_path)
