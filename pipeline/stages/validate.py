@@ -1,0 +1,270 @@
+"""validate: readiness numbers and simulated tests of a tetrahedral mesh, each held against its limit.
+
+The mesh is taken to metres and Z up. `sim.readiness` says what it will cost and where it is fragile, the scenarios say
+what happens to it, `CHECKS` says which numbers have a limit. A scenario that cannot be solved does not stop the stage:
+its error stands in the report and its checks fail.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, is_dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.context import RunContext
+from pipeline.errors import InvalidMeshError
+from pipeline.metrics.tet import quality_summary
+from pipeline.stages.stage import Stage
+from pipeline.topology import compact
+from pipeline.types import Check, SimReport, TetMesh
+from sim.errors import SimulationDiverged
+from sim.material import Material
+from sim.model import SoftBodyModel
+from sim.readiness import readiness, structure
+from sim.scenario import default_settings, make_scenario
+from sim.solver import NewtonConfig
+
+log = logging.getLogger("simmesh")
+
+GRAVITY = 9.81
+DEFAULT_MODULUS = 1.0e6
+DEFAULT_SAG = 0.02
+
+
+@dataclass
+class MaterialConfig:
+    """What the body is made of."""
+
+    name: str = "stable_neo_hookean"
+    """Energy density: stable_neo_hookean, st_venant_kirchhoff, fixed_corotated or linear."""
+    youngs_modulus: float | None = None
+    """Stiffness [Pa]. Default: 1e6, or as much more as keeps density * g * height at 2 % of it, so that a large body
+    carries itself; the report says which."""
+    poissons_ratio: float = 0.4
+    """Lateral contraction over axial extension, from 0 to below 0.5."""
+    density: float = 1000.0
+    """[kg/m^3]."""
+    static_friction: float = 0.5
+    """Coefficient that is written to the asset; the scenarios here are frictionless."""
+    dynamic_friction: float = 0.5
+    """Coefficient that is written to the asset; the scenarios here are frictionless."""
+
+    def __post_init__(self) -> None:
+        self.to_material(height=1.0)
+        if not 0.0 <= self.dynamic_friction <= self.static_friction < float("inf"):
+            raise ValueError(
+                "friction: expected 0 <= dynamic_friction <= static_friction, "
+                f"got {self.dynamic_friction} and {self.static_friction}"
+            )
+
+    def to_material(self, height: float) -> Material:
+        """Return the material of a body of that height [m]."""
+        modulus = self.youngs_modulus
+        if modulus is None:
+            modulus = max(DEFAULT_MODULUS, _round_up(self.density * GRAVITY * height / DEFAULT_SAG))
+        return Material(self.name, modulus, self.poissons_ratio, self.density)
+
+
+@dataclass(frozen=True)
+class CheckRule:
+    """A number of the report that has a limit."""
+
+    name: str
+    limit: float
+    direction: str
+    source: tuple[str, ...]
+    """Path into {"metrics": ..., "scenarios": ...}; several results are added."""
+    description: str
+    unit: str = ""
+
+
+def _drop(name: str, key: str, limit: float, direction: str, text: str) -> CheckRule:
+    return CheckRule(f"drop_{name}", limit, direction, ("scenarios", "drop", "results", key), text)
+
+
+def _stretch(name: str, key: str, limit: float, direction: str, text: str) -> CheckRule:
+    return CheckRule(f"stretch_{name}", limit, direction, ("scenarios", "stretch", "results", key), text)
+
+
+CHECKS: tuple[CheckRule, ...] = (
+    CheckRule(
+        "structure_defects", 0, "max", ("metrics", "structure_defects"),
+        "flipped, flat, duplicate or hinged tets, faces in more than two tets, loose or coincident vertices",
+    ),
+    CheckRule("components", 1, "max", ("metrics", "components"), "pieces that no face joins"),
+    CheckRule("extra_zero_modes", 0, "max", ("metrics", "extra_zero_modes"), "motions without resistance"),
+    CheckRule(
+        "min_dihedral_angle", 5.0, "min", ("metrics", "quality", "min_dihedral_angle", "min"),
+        "smallest dihedral angle of a tet", "deg",
+    ),
+    CheckRule("max_dihedral_angle", 175.0, "max", ("metrics", "quality", "max_dihedral_angle", "max"),
+              "largest dihedral angle of a tet", "deg"),
+    _drop("inversions", "inversions", 0, "max", "inverted tets after the fall, at rest"),
+    _drop("reaction_error", "reaction_error", 1e-3, "max", "difference of reaction and weight at rest, over the weight"),
+    _drop("max_compression", "max_compression", 0.5, "max", "loss of height on impact, over the height"),
+    _drop("energy_gain", "energy_gain", 1e-3, "max", "largest growth of energy in a step, over that of the fall"),
+    _drop("smallest_gap", "smallest_gap_over_size", 0, "min", "smallest distance to the ground, over the size"),
+    _stretch("inversions", "inversions", 0, "max", "inverted tets at full stretch"),
+    _stretch("residual", "residual", 1e-4, "max", "force out of balance at full stretch, over the largest force"),
+)  # fmt: skip
+"""Every check; `ValidateConfig.limits` replaces a limit by the name of the check, null leaves the check out."""
+
+
+@dataclass
+class ValidateConfig:
+    """Material, scenarios and limits of a validation."""
+
+    material: MaterialConfig = field(default_factory=MaterialConfig)
+    """What the body is made of."""
+    scenarios: dict[str, Any] = field(default_factory=default_settings)
+    """Settings of each scenario by name (drop, stretch); null or a missing name leaves it out."""
+    limits: dict[str, float | None] = field(
+        default_factory=lambda: {rule.name: rule.limit for rule in CHECKS}
+    )
+    """Limit of each check by name; null leaves the check out."""
+    solver: NewtonConfig = field(default_factory=NewtonConfig)
+    """Newton's tolerance, iterations and linear solver."""
+
+    def __post_init__(self) -> None:
+        scenarios = {}
+        for name, settings in self.scenarios.items():
+            if settings is None:
+                continue
+            settings = asdict(settings) if is_dataclass(settings) else dict(settings)
+            scenarios[name] = asdict(make_scenario(name, settings))
+        self.scenarios = scenarios
+        known = [rule.name for rule in CHECKS]
+        for name in self.limits:
+            if name not in known:
+                raise ValueError(f"limits: unknown check {name!r}; known: {', '.join(known)}")
+        self.limits = {rule.name: self.limits.get(rule.name, rule.limit) for rule in CHECKS}
+
+
+def validate(
+    mesh: TetMesh, config: ValidateConfig | None = None, *, context: RunContext | None = None
+) -> SimReport:
+    """Measure and simulate a mesh.
+
+    Args:
+        mesh: In any frame; taken to metres and Z up.
+
+    Raises:
+        InvalidMeshError: The mesh has no tets.
+        ValueError: A value of the config is out of range.
+    """
+    config, context = config or ValidateConfig(), context or RunContext()
+    if not len(mesh.tets):
+        raise InvalidMeshError("tets: the mesh has none; nothing to validate")
+    mesh = mesh.in_metres()
+    points, tets, _ = compact(mesh.points, mesh.tets)
+    loose = len(mesh.points) - len(points)
+    context.count("unreferenced_vertices", loose, "vertices that no tet uses, left out of the simulation")
+    material = config.material.to_material(float(np.ptp(points[:, 2])))
+    model = SoftBodyModel.from_arrays(points, tets, material, device=context.device)
+    log.info(
+        "material %s: E %.4g Pa%s, nu %g, density %g kg/m^3",
+        material.name,
+        material.youngs_modulus,
+        " (chosen for the size)" if config.material.youngs_modulus is None else "",
+        material.poissons_ratio,
+        material.density,
+    )
+
+    context.record(0, total=1, phase="readiness")
+    metrics = _metrics(model, mesh, loose, config)
+    scenarios = _scenarios(model, config, context)
+    values = {"metrics": metrics, "scenarios": scenarios}
+    return SimReport(
+        checks=tuple(_checks(values, config)),
+        metrics=metrics,
+        scenarios=scenarios,
+        material={
+            "name": material.name,
+            "youngs_modulus": float(material.youngs_modulus),
+            "poissons_ratio": float(material.poissons_ratio),
+            "density": float(material.density),
+            "static_friction": float(config.material.static_friction),
+            "dynamic_friction": float(config.material.dynamic_friction),
+        },
+    )
+
+
+def _metrics(model: SoftBodyModel, mesh: TetMesh, loose: int, config: ValidateConfig) -> dict[str, Any]:
+    defects = structure(mesh.points, mesh.tets)
+    metrics: dict[str, Any] = {
+        "mass": model.mass,
+        "volume": float(model.volumes.sum()),
+        "size": np.ptp(model.rest_positions, axis=0).tolist(),
+        "sag_ratio": model.material.density * GRAVITY * float(np.ptp(model.rest_positions[:, 2]))
+        / model.material.youngs_modulus,
+        "youngs_modulus_chosen_for_size": config.material.youngs_modulus is None,
+    }  # fmt: skip
+    metrics.update(readiness(model))
+    metrics.update(defects)
+    metrics["structure_defects"] = sum(defects.values()) - defects["components"]
+    modes = metrics["zero_modes"]
+    metrics["extra_zero_modes"] = None if modes is None else modes - 6 * defects["components"]
+    metrics["quality"] = quality_summary(mesh)
+    return metrics
+
+
+def _scenarios(model: SoftBodyModel, config: ValidateConfig, context: RunContext) -> dict[str, Any]:
+    """Run every scenario, or take it from the checkpoint of an interrupted run."""
+    saved = context.restore()
+    done = {} if saved is None else {name: json.loads(a.tobytes()) for name, a in saved[1].items()}
+    for number, (name, settings) in enumerate(config.scenarios.items(), start=1):
+        if name in done:
+            continue
+        done[name] = _run(model, name, settings, config.solver, context)
+        encoded = {key: np.frombuffer(json.dumps(entry).encode(), np.uint8) for key, entry in done.items()}
+        context.checkpoint(number, **encoded)
+    return {name: done[name] for name in config.scenarios}
+
+
+def _run(
+    model: SoftBodyModel, name: str, settings: dict[str, Any], solver: NewtonConfig, context: RunContext
+) -> dict[str, Any]:
+    def record(step: int, total: int | None = None, **values: float) -> None:
+        context.record(step, total=total, phase=name, **values)
+
+    entry: dict[str, Any] = {"settings": settings, "status": "done", "results": {}, "series": {}}
+    try:
+        found = make_scenario(name, settings).run(model, solver, record)
+    except SimulationDiverged as error:
+        log.warning("scenario %s was not solved: %s", name, error)
+        inner = {key: float(value) for key, value in error.details.items()}
+        return entry | {
+            "status": "failed",
+            "error": str(error),
+            "step": error.step,
+            "term": error.term,
+            **inner,
+        }
+    entry["results"], entry["series"] = found.results, found.series
+    return entry
+
+
+def _checks(values: dict[str, Any], config: ValidateConfig) -> Iterable[Check]:
+    for rule in CHECKS:
+        limit = config.limits[rule.name]
+        is_left_out = rule.source[0] == "scenarios" and rule.source[1] not in values["scenarios"]
+        if limit is None or is_left_out:
+            continue
+        found: Any = values
+        for key in rule.source:
+            found = found.get(key) if isinstance(found, dict) else None
+        value = float("nan") if found is None else float(found)
+        yield Check(rule.name, value, float(limit), rule.direction, rule.unit, rule.description)
+
+
+def _round_up(value: float) -> float:
+    """Round up to two digits."""
+    digit = 10.0 ** (np.floor(np.log10(value)) - 1.0)
+    return float(np.ceil(value / digit) * digit)
+
+
+STAGE = Stage("validate", validate, ValidateConfig, ("sim_mesh",), "sim_report", version=1)

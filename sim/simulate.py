@@ -1,0 +1,37 @@
+"""Run one scenario on one body: the door to `sim` for plain arrays."""
+
+from __future__ import annotations
+
+from numpy.typing import ArrayLike
+
+from sim.material import Material
+from sim.model import SoftBodyModel
+from sim.scenario import Record, Scenario, ScenarioResult, make_scenario
+from sim.solver import NewtonConfig
+
+
+def simulate(
+    points: ArrayLike,
+    tets: ArrayLike,
+    scenario: Scenario | str,
+    material: Material | None = None,
+    solver: NewtonConfig | None = None,
+    *,
+    record: Record | None = None,
+    device: str = "cpu",
+) -> ScenarioResult:
+    """Simulate a tetrahedral body.
+
+    Args:
+        points: Rest positions [m], Z up, shape (n, 3).
+        tets: Vertex indices, shape (t, 4), positive volume.
+        scenario: With its settings, or the name of one with default settings.
+
+    Raises:
+        ValueError: The arrays are no body, or the scenario is not known.
+        SimulationDiverged: A step was not solved; carries the last good state.
+    """
+    if isinstance(scenario, str):
+        scenario = make_scenario(scenario)
+    model = SoftBodyModel.from_arrays(points, tets, material, device=device)
+    return scenario.run(model, solver, record)

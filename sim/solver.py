@@ -1,0 +1,256 @@
+"""Projected Newton: positions that minimise a sum of energies, to a stated residual.
+
+    solve H dx = -g,   x <- x + a dx,   until  max |g_free| <= tolerance * scale + floor
+
+H is the sum of positive semi-definite element Hessians, so dx descends. `scale` is the largest force that any one
+energy exerts on one component, constraints included: the residual is a share of the forces that balance each other,
+whatever the units. `floor` is what rounding leaves of the elastic forces.
+
+The step a starts at 1, is cut to the bound that the energies state (contact), halved while it would turn an element
+over that is not yet inverted, and then backtracked until the energy falls enough (Armijo), or, where the expected fall
+is too small a share of the energies to be seen in their difference, until the slope along dx has shrunk (Hager & Zhang
+2005, approximate Wolfe condition).
+
+Source: Nocedal & Wright 2006, Numerical Optimization, chapter 3; Teran et al. 2005 for the projection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import warp as wp
+from numpy.typing import NDArray
+
+from sim.energy import Elastic, Energy
+from sim.errors import SimulationDiverged
+from sim.linear_solver import BlockMatrix, LinearSolver, make_linear_solver
+from sim.model import SoftBodyModel
+from warp_kernels import time_integration
+
+Floats = NDArray[np.float64]
+
+_ARMIJO = 1e-4
+_FINE = 1e-8
+_ROUNDING = 1e-12
+_EPS = np.finfo(np.float64).eps
+
+
+@dataclass
+class NewtonConfig:
+    """How hard the solver tries.
+
+    Raises:
+        ValueError: A value is out of range.
+    """
+
+    tolerance: float = 1e-6
+    """Largest free force over the largest force of one energy, at which a solve ends."""
+    max_iterations: int = 200
+    """Newton iterations of one solve."""
+    linear_solver: str = "auto"
+    """"auto", "direct" or "cg"."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.tolerance < 1.0:
+            raise ValueError(f"tolerance: expected a number in (0, 1), got {self.tolerance}")
+        if self.max_iterations < 1:
+            raise ValueError(f"max_iterations: expected at least 1, got {self.max_iterations}")
+
+
+@dataclass(frozen=True)
+class SolveResult:
+    """How a solve went."""
+
+    iterations: int
+    residual: float
+    """max |g_free| [N]."""
+    scale: float
+    """Largest force of one energy on one component [N]."""
+    energies: dict[str, float]
+    """Value of each energy at the solution [J]."""
+    linear_iterations: int = 0
+
+
+class Newton:
+    """Minimises a fixed list of energies of one model; reuses matrix pattern, order and work arrays.
+
+    Args:
+        free: Components that may move, shape (n, 3) of 0 and 1; all if None.
+    """
+
+    def __init__(
+        self,
+        model: SoftBodyModel,
+        energies: Sequence[Energy],
+        config: NewtonConfig | None = None,
+        *,
+        free: Floats | None = None,
+    ) -> None:
+        self.model = model
+        self.energies = list(energies)
+        self.config = config or NewtonConfig()
+        self.free = np.ones((model.vertex_count, 3)) if free is None else np.asarray(free, dtype=np.float64)
+        patterns = [energy.pattern() for energy in self.energies]
+        self.matrix = BlockMatrix(
+            model.vertex_count,
+            np.concatenate([rows for rows, _ in patterns]),
+            np.concatenate([columns for _, columns in patterns]),
+            self.free,
+            model.device,
+        )
+        ends = np.cumsum([0, *(len(rows) for rows, _ in patterns)])
+        self._slices = [
+            self.matrix.blocks[int(a) : int(b)] if b > a else None for a, b in zip(ends[:-1], ends[1:])
+        ]
+        self.linear_solver: LinearSolver = make_linear_solver(self.config.linear_solver, self.matrix)
+        self.elastic = next((e for e in self.energies if isinstance(e, Elastic)), None)
+        n, device = model.vertex_count, model.device
+        self._g, self._b, self._dx, self._trial, self._work = (
+            wp.zeros(n, dtype=wp.vec3d, device=device) for _ in range(5)
+        )
+        mean_edge = float(np.cbrt(6.0 * np.sqrt(2.0) * model.volumes.mean()))
+        modulus = float((model.lam + 2.0 * model.mu).max())
+        self._rounding_force = 64.0 * _EPS * modulus * mean_edge
+
+    def value(self, x: wp.array) -> tuple[float, dict[str, float]]:
+        """Return the sum of the energies and each by name [J]."""
+        values = {energy.name: energy.value(x) for energy in self.energies}
+        return float(sum(values.values())), values
+
+    def gradient(self, x: wp.array, out: wp.array) -> None:
+        """Write the gradient of the sum [N], zero where a component is fixed."""
+        out.zero_()
+        for energy in self.energies:
+            energy.gradient(x, out)
+        time_integration.apply_mask(self.matrix.free, out)
+
+    def assemble(self, x: wp.array) -> None:
+        """Fill the matrix with the projected Hessian at x."""
+        for energy, blocks in zip(self.energies, self._slices):
+            if blocks is not None:
+                energy.hessian(x, blocks)
+        self.matrix.assemble()
+
+    def force_scale(self, x: wp.array) -> float:
+        """Return the largest force of one energy on one component [N]."""
+        scale = 0.0
+        for energy in self.energies:
+            self._work.zero_()
+            energy.gradient(x, self._work)
+            scale = max(scale, _largest(self._work))
+        return scale
+
+    def solve(
+        self,
+        positions: Floats,
+        *,
+        tolerance: float | None = None,
+        step: int = 0,
+        observe: Callable[[int, float], None] | None = None,
+    ) -> tuple[Floats, SolveResult]:
+        """Minimise from `positions` [m], shape (n, 3); fixed components keep their value.
+
+        Args:
+            tolerance: Replaces the one of the config.
+            step: Number that an error carries.
+            observe: Called with (iteration, residual over scale) before each linear solve.
+
+        Raises:
+            SimulationDiverged: Not finite, no descent, or not converged in `max_iterations`; carries the last iterate.
+        """
+        tolerance = self.config.tolerance if tolerance is None else tolerance
+        x = self.model.to_device(positions)
+        total, values = self.value(x)
+        self._check_start(values, positions, step)
+        linear_iterations = 0
+        previous = np.inf
+        for iteration in range(self.config.max_iterations + 1):
+            self.gradient(x, self._g)
+            residual = _largest(self._g)
+            scale = self.force_scale(x)
+            floor = self._rounding_force * _largest(x)
+            if observe is not None:
+                observe(iteration, residual / max(scale, floor, 1e-300))
+            if residual <= tolerance * scale + floor:
+                return x.numpy().copy(), SolveResult(iteration, residual, scale, values, linear_iterations)
+            if iteration == self.config.max_iterations:
+                break
+            self.assemble(x)
+            time_integration.add_scaled(self._g, -2.0, self._g, self._b)
+            # Eisenstat & Walker 1996, choice 2: as exact as the last step deserved.
+            forcing = float(np.clip(0.5 * (residual / previous) ** 2, 1e-10, 1e-2))
+            try:
+                linear_iterations += self.linear_solver.solve(self._b, self._dx, forcing)
+            except ArithmeticError as error:
+                raise self._diverged(
+                    str(error), "linear solve", x, step, iteration, residual, scale
+                ) from error
+            slope = _inner(self._g, self._dx)
+            accepted = self._line_search(x, total, values, slope)
+            if accepted is None:
+                raise self._diverged(
+                    "the line search found no lower energy", "residual", x, step, iteration, residual, scale
+                )
+            total, values = accepted
+            previous = residual
+        raise self._diverged(
+            f"no equilibrium after {self.config.max_iterations} iterations", "residual", x, step,
+            self.config.max_iterations, residual, scale,
+        )  # fmt: skip
+
+    def _line_search(
+        self, x: wp.array, total: float, values: dict[str, float], slope: float
+    ) -> tuple[float, dict[str, float]] | None:
+        """Advance x along self._dx; return the new energies, or None when no step lowers them."""
+        bound = min((energy.step_bound(x, self._dx) for energy in self.energies), default=np.inf)
+        fraction = min(1.0, bound)
+        magnitude = sum(abs(v) for v in values.values())
+        is_fine = abs(slope) <= _FINE * magnitude
+        keeps_upright = self.elastic is not None and self.elastic.volume_ratios(x).min() > 0.0
+        filtered = 0
+        for _ in range(60):
+            time_integration.add_scaled(x, fraction, self._dx, self._trial)
+            trial_total, trial = self.value(self._trial)
+            if keeps_upright and filtered < 4 and self.elastic.last_volume_ratios.min() <= 0.0:
+                filtered += 1
+                fraction *= 0.5
+                continue
+            if is_fine and trial_total <= total + _ROUNDING * magnitude:
+                self.gradient(self._trial, self._work)
+                is_lower = abs(_inner(self._work, self._dx)) <= 0.9 * abs(slope)
+            else:
+                is_lower = trial_total <= total + _ARMIJO * fraction * slope
+            if np.isfinite(trial_total) and is_lower:
+                wp.copy(x, self._trial)
+                return trial_total, trial
+            fraction *= 0.5
+        return None
+
+    def _check_start(self, values: dict[str, float], positions: Floats, step: int) -> None:
+        for name, value in values.items():
+            if not np.isfinite(value):
+                raise SimulationDiverged(
+                    f"step {step}: the {name} energy is {value} at the start", step=step, term=name,
+                    positions=positions,
+                )  # fmt: skip
+
+    def _diverged(
+        self, reason: str, term: str, x: wp.array, step: int, iteration: int, residual: float, scale: float
+    ) -> SimulationDiverged:
+        return SimulationDiverged(
+            f"step {step}, iteration {iteration}: {reason}; residual {residual:.3g} N, force scale {scale:.3g} N",
+            step=step,
+            term=term,
+            positions=x.numpy().copy(),
+            details={"iteration": iteration, "residual": residual, "scale": scale},
+        )
+
+
+def _largest(vectors: wp.array) -> float:
+    return float(np.abs(vectors.numpy()).max())
+
+
+def _inner(a: wp.array, b: wp.array) -> float:
+    return float(wp.utils.array_inner(a, b))
