@@ -22,6 +22,9 @@ Indices = NDArray[np.int32]
 ACCURACY = 4.0
 """Clusters farther than this many radii are expanded: errors of at most 1e-2, 1e-3 on average."""
 
+COARSE_ACCURACY, COARSE_ERROR = 2.0, 0.06
+"""Radii and largest error of the first look at which side of a level a point is on."""
+
 
 @dataclass(frozen=True)
 class ClosestPoints:
@@ -97,6 +100,13 @@ class SurfaceQuery:
         if self._tree is None:
             self._tree = _winding_tree(self._unit_corners, self.device)
         return winding_number(self._tree, self._to_unit(queries), accuracy).numpy()
+
+    def is_inside(self, queries: Points, level: float = 0.5) -> NDArray[np.bool_]:
+        """Tell where the winding number is above a level, shape (m,): quickly, and with care near the level."""
+        value = self.winding_number(queries, COARSE_ACCURACY)
+        close = np.abs(value - level) < COARSE_ERROR
+        value[close] = self.winding_number(np.asarray(queries)[close], 2.0 * ACCURACY)
+        return value > level
 
     def ray_distance(self, origins: Points, directions: Points, limit: float) -> Points:
         """Return the distance from each origin (m, 3) to the first face along its unit direction (m, 3).

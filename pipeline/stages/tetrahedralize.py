@@ -47,7 +47,7 @@ class TetrahedralizeConfig:
     """Number of tetrahedra to aim at; met within 20 % where the shape allows it."""
     edge_length: float | None = None
     """Edge length in the unit of the input; replaces `target_tets`. Thin and curved places get shorter edges."""
-    grading: float = 0.35
+    grading: float = 0.5
     """Growth of the edge length per unit of distance along an axis; smaller is smoother and needs more tets."""
     crease_angle: float = 40.0
     """Edges of the surface that turn by more than this [degrees] are kept as creases."""
@@ -169,7 +169,7 @@ class _Work:
                 points, surface_count, self.field, rule, self.config.relax_iterations, self.rng
             )
             solid = extract_solid(
-                points, surface_count, fixed_count, self.clean, self.query, self.field, self.rng, self.context
+                points, surface_count, self.clean, self.query, self.field, self.rng, self.context
             )
             ratio = len(solid.tets) / self.target
             self.context.record(self.steps - 1, total=self.steps, phase="mesh", tets=len(solid.tets))
@@ -180,7 +180,7 @@ class _Work:
 
     def _points(self, iterations: int) -> tuple[Points, int, int]:
         """Return crease points, other surface points and interior points; and how many of the first two and first."""
-        fixed = spread_on_creases(self.clean.points, self.creases, self.field)
+        fixed = spread_on_creases(self.clean.points, self.creases, self.field, self.rng)
         on_surface = spread_points(self.samples, self.field, self.query, fixed, iterations, self.rng)
         inside = interior_points(self.field, self.query, on_surface)
         return np.concatenate([on_surface, inside]), len(on_surface), len(fixed)

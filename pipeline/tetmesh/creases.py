@@ -28,6 +28,9 @@ SHORTEST_CREASE = 2.0
 MERGE_DISTANCE = 0.45
 """Corners nearer than this many edge lengths become one."""
 
+STAGGER = 0.08
+"""Largest displacement of a crease point along its crease, in steps."""
+
 
 @dataclass(frozen=True)
 class CreaseGraph:
@@ -73,7 +76,9 @@ def find_creases(points: Points, faces: Indices, angle: float) -> CreaseGraph:
     return CreaseGraph(edges, ((degree > 0) & (degree != 2)) | ((degree == 2) & bend))
 
 
-def spread_on_creases(points: Points, graph: CreaseGraph, size: Callable[[Points], Points]) -> Points:
+def spread_on_creases(
+    points: Points, graph: CreaseGraph, size: Callable[[Points], Points], rng: np.random.Generator
+) -> Points:
     """Spread points along the creases with spacing `size`, corners included, shape (c, 3)."""
     edges = graph.edges
     if not len(edges):
@@ -90,7 +95,7 @@ def spread_on_creases(points: Points, graph: CreaseGraph, size: Callable[[Points
     if not len(edges):
         return np.zeros((0, 3))
     chain, vertex, parameter = _chains(edges, steps, graph.is_corner, n)
-    sites, is_end = _place(points, chain, vertex, parameter)
+    sites, is_end = _place(points, chain, vertex, parameter, rng)
     kept = thin_points(sites, MERGE_DISTANCE * size(sites), is_end.astype(float))
     return sites[kept]
 
@@ -125,9 +130,9 @@ def _chains(edges: Indices, steps: Points, is_corner: NDArray, n: int) -> tuple[
 
 
 def _place(
-    points: Points, chain: NDArray, vertex: NDArray, parameter: Points
+    points: Points, chain: NDArray, vertex: NDArray, parameter: Points, rng: np.random.Generator
 ) -> tuple[Points, NDArray[np.bool_]]:
-    """Place points at equal parameter steps of about 1 along each chain; return them and which are chain ends."""
+    """Place points at steps of about 1 along each chain; return them and which are chain ends."""
     first = np.flatnonzero(np.concatenate([[True], chain[1:] != chain[:-1]]))
     last = np.concatenate([first[1:], [len(chain)]]) - 1
     total = parameter[last] - parameter[first]
@@ -138,6 +143,9 @@ def _place(
     coordinate = parameter + offset[chain]
     owner = np.repeat(np.arange(len(first)), count + 1)
     step = np.arange(len(owner)) - np.repeat(np.cumsum(count + 1) - (count + 1), count + 1)
-    wanted = offset[owner] + total[owner] * step / count[owner]
+    is_end = (step == 0) | (step == count[owner])
+    # Equal steps on parallel creases make rectangles, whose four corners make flat tets.
+    shift = np.where(is_end, 0.0, rng.uniform(-STAGGER, STAGGER, len(step)))
+    wanted = offset[owner] + total[owner] * (step + shift) / count[owner]
     sites = np.stack([np.interp(wanted, coordinate, points[vertex, k]) for k in range(3)], axis=1)
-    return sites, (step == 0) | (step == count[owner])
+    return sites, is_end

@@ -62,5 +62,5 @@ def interior_points(size: SizeField, query: SurfaceQuery, surface_points: Points
         points[distance > POINT_DISTANCE * spacing],
         spacing[distance > POINT_DISTANCE * spacing],
     )
-    points = points[query.winding_number(points) > 0.5]
+    points = points[query.is_inside(points)]
     return points[query.closest(points).distance > SURFACE_DISTANCE * size(points)]

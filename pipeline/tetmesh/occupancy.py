@@ -23,8 +23,6 @@ Points = NDArray[np.float64]
 Indices = NDArray[np.int32]
 Flags = NDArray[np.bool_]
 
-INSIDE = 0.5
-"""Winding number of the boundary."""
 TURN_ROUNDS = 6
 """Rounds in which groups of both kinds may change; afterwards tets only leave, which ends for certain."""
 LAST_ROUND = 60
@@ -36,19 +34,18 @@ _SPREAD = np.concatenate([np.full((1, 4), 0.25), np.full((4, 4), 0.1) + 0.6 * np
 def make_occupancy(query: SurfaceQuery, surface_count: int) -> Callable[[Points, Indices], Flags]:
     """Return the rule that tells tets inside: (points, tets) -> (t,).
 
-    Tets with all corners on the surface may lie across it: five places vote, each with its winding number cut to
-    [0, 1]. Others are decided by their centroid. Tets whose corners are all interior points are inside.
+    Tets with all corners on the surface may lie across it: five places vote. Others are decided by their centroid. Tets whose corners are all interior points are inside.
     """
 
     def is_inside(points: Points, tets: Indices) -> Flags:
         on_surface = (tets < surface_count).sum(axis=1)
         inside = np.ones(len(tets), dtype=bool)
         some = (on_surface > 0) & (on_surface < 4)
-        inside[some] = query.winding_number(points[tets[some]].mean(axis=1)) > INSIDE
+        inside[some] = query.is_inside(points[tets[some]].mean(axis=1))
         thin = np.flatnonzero(on_surface == 4)
         places = np.einsum("qk,tki->tqi", _SPREAD, points[tets[thin]])
-        winding = query.winding_number(places.reshape(-1, 3)).reshape(-1, len(_SPREAD))
-        inside[thin] = np.clip(winding, 0.0, 1.0).mean(axis=1) > INSIDE
+        votes = query.is_inside(places.reshape(-1, 3)).reshape(-1, len(_SPREAD))
+        inside[thin] = 2 * votes.sum(axis=1) > len(_SPREAD)
         return inside
 
     return is_inside

@@ -83,8 +83,8 @@ class SizeField:
         self.origin = origin
         self.shape = tuple(int(n) for n in np.ceil((top - origin) / self.cell).astype(int) + 1)
         nodes = np.stack(np.meshgrid(*(np.arange(n) for n in self.shape), indexing="ij"), axis=-1)
-        winding = query.winding_number(nodes.reshape(-1, 3) * self.cell + origin).reshape(self.shape)
-        self.occupancy = (winding > 0.5).astype(np.float64)
+        inside = query.is_inside(nodes.reshape(-1, 3) * self.cell + origin).reshape(self.shape)
+        self.occupancy = inside.astype(np.float64)
         self.grid_volume = float(self.occupancy.sum()) * self.cell**3
         if self.grid_volume < 0.5 * volume:
             # Thinner than a cell: the nodes at the samples stand for the body.

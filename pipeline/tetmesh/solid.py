@@ -16,6 +16,7 @@ from pipeline.surface_query import SurfaceQuery
 from pipeline.tetmesh.cleaning import CleanSurface
 from pipeline.tetmesh.delaunay import tessellate, tet_neighbors, tet_volumes
 from pipeline.tetmesh.occupancy import make_manifold, make_occupancy
+from pipeline.tetmesh.sampling import thin_points
 from pipeline.topology import TET_FACES, boundary_faces, components
 
 Points = NDArray[np.float64]
@@ -28,7 +29,7 @@ THIN_ANGLE = 10.0
 """A tet across the surface with a dihedral angle below this [degrees] is better left out."""
 CRUMB = 0.01
 """A piece smaller than this fraction of the part it belongs to is a crumb."""
-ATTEMPTS = 4
+ATTEMPTS = 10
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,12 @@ class Solid:
     points: Points
     tets: Indices
     source: NDArray[np.int64]
-    """Row of each point among the points that were tessellated, shape (n,)."""
+    """Row of each point among those given, shape (n,); larger numbers are points added to break flat tets."""
 
 
 def extract_solid(
     points: Points,
     surface_count: int,
-    fixed_count: int,
     clean: CleanSurface,
     query: SurfaceQuery,
     size: Callable[[Points], Points],
@@ -54,9 +54,8 @@ def extract_solid(
     """Tessellate points and return the part inside, manifold and without flat tets.
 
     Args:
-        points: Surface points (the first `fixed_count` on creases), then interior points, shape (n, 3).
+        points: Surface points, then interior points, shape (n, 3).
         surface_count: Points on the surface.
-        fixed_count: Points that must not move.
         clean: The surface; `query` asks it.
         size: Size field.
         rng: Random generator.
@@ -66,9 +65,8 @@ def extract_solid(
         StageError: Nothing is inside, or flat tets cannot be removed.
     """
     is_inside = make_occupancy(query, surface_count)
-    points = points.copy()
-    n = len(points)
     for _ in range(ATTEMPTS):
+        n = len(points)
         tets = tessellate(points, rng)
         real = (tets < n).all(axis=1)
         volume = np.ones(len(tets))
@@ -87,7 +85,7 @@ def extract_solid(
         trapped = _trapped(tets, neighbors, inside, flat, real)
         if not trapped.any():
             break
-        _nudge(points, tets[trapped], fixed_count, surface_count, query, size, rng)
+        points = _break_flat(points, tets[trapped], query, rng)
     else:
         raise StageError(
             f"tetrahedralize: {int(trapped.sum())} flat tetrahedra cannot be removed; change tetrahedralize.target_tets "
@@ -145,26 +143,20 @@ def _trapped(tets: Indices, neighbors: Indices, inside: Flags, flat: Flags, real
     return flat & ~has_room[group]
 
 
-def _nudge(
+def _break_flat(
     points: Points,
     tets: Indices,
-    fixed_count: int,
-    surface_count: int,
     query: SurfaceQuery,
-    size: Callable[[Points], Points],
     rng: np.random.Generator,
-) -> None:
-    """Move the vertices of trapped flat tets by a tenth of the edge length, in place; surface points stay on it."""
-    vertices = np.unique(tets)
-    vertices = vertices[vertices >= fixed_count]
-    if not len(vertices):
-        return
-    step = rng.normal(size=(len(vertices), 3))
-    step /= np.linalg.norm(step, axis=1)[:, None]
-    points[vertices] += 0.1 * size(points[vertices])[:, None] * step
-    surface = vertices[vertices < surface_count]
-    if len(surface):
-        points[surface] = query.closest(points[surface]).point
+) -> Points:
+    """Return points with one more beside the middle of trapped flat tets: no empty sphere holds their corners then."""
+    corner = points[tets]
+    middle = corner.mean(axis=1)
+    reach = np.linalg.norm(corner - middle[:, None], axis=2).mean(axis=1)
+    # Beside, not in the plane: coplanar neighbours would make the next flat tet.
+    middle += 0.3 * reach[:, None] * rng.uniform(-1.0, 1.0, middle.shape)
+    middle = middle[thin_points(middle, reach, np.zeros(len(middle)))]
+    return np.concatenate([points, middle[query.is_inside(middle)]])
 
 
 def _peel_thin(
