@@ -130,7 +130,7 @@ def facts(contents: Contents) -> str:
     if isinstance(mesh, TetMesh) and len(mesh.tets):
         cells.append((f"{len(mesh.tets):,}", "tets"))
         angle = tet_quality(mesh.points, mesh.tets)["min_dihedral_angle"]
-        cells.append((f"{angle.min():.1f}°", "smallest dihedral angle"))
+        cells.append((f"{angle.min():.1f}°", "smallest dihedral"))
     asset = contents.artifacts.get("asset")
     if asset is not None:
         cells.append((f"{number(asset.mass)} kg", "mass"))
@@ -183,23 +183,8 @@ def view(contents: Contents) -> str:
         '<input type="range" name="worst" min="1" max="71" value="71">'
         '<output name="limit"></output></label>'
         '<button type="button" name="home">Reset view</button></div>'
-        f'<p class="note"></p></div>{legend()}'
+        f'<p class="note"></p>{report_pictures.legend()}</div>'
         f'<script type="application/json" id="scene">{text}</script>'
-    )
-
-
-def legend() -> str:
-    """Draw the colour scale of the quality pictures."""
-    stops = ", ".join(f"{color} {100 * at:.0f}%" for at, color in QUALITY_STOPS)
-    ticks = (0.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, REGULAR_DIHEDRAL)
-    marks = "".join(
-        f'<span style="left:{100 * t / REGULAR_DIHEDRAL:.1f}%">{t:.{1 if t > 70 else 0}f}°</span>'
-        for t in ticks
-    )
-    return (
-        f'<div class="legend"><div class="bar" style="background:linear-gradient(90deg, {stops})"></div>'
-        f'<div class="ticks">{marks}</div><small>Colour: smallest dihedral angle of each tet; '
-        "a regular one has 70.5°.</small></div>"
     )
 
 

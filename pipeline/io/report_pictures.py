@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pipeline.io.report_contents import Contents, upright
 from pipeline.metrics.tet import tet_quality
 from pipeline.rendering.camera import View, three_quarter_view
+from pipeline.rendering.colormap import QUALITY_STOPS, REGULAR_DIHEDRAL
 from pipeline.rendering.drawing import draw_plane
 from pipeline.rendering.picture import cut_plane, draw_points, draw_surface, draw_tets
 from pipeline.rendering.png import encode_png
@@ -53,7 +54,23 @@ def pictures(contents: Contents) -> str:
         if contents.origin.get(name) == "input":
             title = {"surface_mesh": "Input surface", "tet_mesh": "Input tets, cut open"}.get(name, title)
         figures.append(_figure(title, image, caption(geometry)))
-    return f'<div class="pictures">{"".join(figures)}</div>'
+    colored = any(isinstance(g, TetMesh) for g in shapes)
+    return f'<div class="pictures">{"".join(figures)}</div>{legend() if colored else ""}'
+
+
+def legend() -> str:
+    """Draw the colour scale of the quality pictures."""
+    stops = ", ".join(f"{color} {100 * at:.0f}%" for at, color in QUALITY_STOPS)
+    ticks = (0.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, REGULAR_DIHEDRAL)
+    marks = "".join(
+        f'<span style="left:{100 * t / REGULAR_DIHEDRAL:.1f}%">{t:.{1 if t > 70 else 0}f}°</span>'
+        for t in ticks
+    )
+    return (
+        f'<div class="legend"><div class="bar" style="background:linear-gradient(90deg, {stops})"></div>'
+        f'<div class="ticks">{marks}</div><small>Colour: smallest dihedral angle of each tet; '
+        "a regular one has 70.5°.</small></div>"
+    )
 
 
 def draw(geometry: Geometry, view: View | None, size: tuple[int, int] = SIZE) -> Picture:

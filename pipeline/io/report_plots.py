@@ -14,7 +14,7 @@ MINUS = "\N{MINUS SIGN}"
 
 def number(value: float, digits: int = 4) -> str:
     """Write a number for people: few digits, thousands separated, a true minus sign."""
-    value = float(value)
+    value = float(value) + 0.0  # no minus sign on zero
     if not np.isfinite(value):
         return "not a number" if np.isnan(value) else "∞" if value > 0 else MINUS + "∞"
     if value == round(value) and abs(value) < 1e7:
@@ -39,7 +39,7 @@ def nice_ticks(low: float, high: float, count: int = 4) -> list[float]:
     power = 10.0 ** np.floor(np.log10(raw))
     step = float(power * min((1, 2, 2.5, 5, 10), key=lambda m: abs(m - raw / power)))
     ticks = np.arange(np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9) + 1) * step
-    return [float(t) for t in ticks]
+    return [float(t) + 0.0 for t in ticks]
 
 
 def histogram(
@@ -49,7 +49,8 @@ def histogram(
     bounds: tuple[float, float] = (0.0, 180.0),
     bins: int = 60,
     marks: Sequence[tuple[float, str]] = (),
-    size: tuple[int, int] = (640, 280),
+    ticks: Sequence[float] | None = None,
+    size: tuple[int, int] = (960, 300),
 ) -> str:
     """Draw histograms over each other, each as a share of its own total.
 
@@ -57,6 +58,7 @@ def histogram(
         series: (name, CSS class, values) of each; the first lies behind.
         label: What the horizontal axis counts, with its unit.
         marks: (value, text) of vertical lines.
+        ticks: Labelled values of the horizontal axis; None chooses round ones.
     """
     width, height = size
     left, right, top, bottom = 46, 12, 14, 40
@@ -77,7 +79,7 @@ def histogram(
     for tick in nice_ticks(0.0, 1.06 * peak):
         parts.append(f'<path class="grid" d="M{left} {y(tick):.1f}H{width - right}"/>')
         parts.append(f'<text x="{left - 6}" y="{y(tick) + 4:.1f}" text-anchor="end">{number(tick)} %</text>')
-    for tick in nice_ticks(*bounds, 6):
+    for tick in ticks if ticks is not None else nice_ticks(*bounds, 6):
         parts.append(f'<path class="axis" d="M{x(tick):.1f} {y(0):.1f}v4"/>')
         parts.append(
             f'<text x="{x(tick):.1f}" y="{y(0) + 17:.1f}" text-anchor="middle">{number(tick)}</text>'

@@ -25,6 +25,7 @@ MEASURES = (
     ("scaled_jacobian", "scaled Jacobian", "", "low"),
     ("aspect_ratio", "aspect ratio", "", "high"),
 )
+UNITS = {"youngs_modulus": "Pa", "density": "kg/m³", "mass": "kg", "volume": "m³", "peak_memory_mb": "MB"}
 FLAG = {"done": ("mark-pass", "✓ done"), "failed": ("mark-fail", "✕ failed")}
 
 
@@ -42,26 +43,18 @@ def quality(contents: Contents) -> str:
         series,
         label="dihedral angle [°], share of all angles",
         marks=((REGULAR_DIHEDRAL, "regular tet"),),
+        ticks=range(0, 181, 30),
     )
     key = "".join(
         f'<span><i class="{style}"></i>{label} optimization, {len(v) // 6:,} tets</span>'
         for label, style, v in series
     )
-    head = "".join(f'<th class="n">{label}</th>' for label, _, _ in meshes)
     measured = [tet_quality(m.points, m.tets) for _, _, m in meshes]
-    rows = []
-    for name, title, unit, worst in MEASURES:
-        for kind, pick in (
-            ("worst", lambda v, w=worst: v.min() if w == "low" else v.max()),
-            ("worst 1 %", lambda v, w=worst: np.percentile(v, 1 if w == "low" else 99)),
-            ("mean", lambda v, w=worst: v.mean()),
-        ):
-            cells = "".join(
-                f'<td class="n">{number(float(pick(q[name])), 3)}{unit}</td>' for q in measured if name in q
-            )
-            label = escape(title) if kind == "worst" else ""
-            rows.append(f"<tr><td>{label}</td><td class='soft'>{kind}</td>{cells}</tr>")
-    table = f"<table><tr><th>measure</th><th></th>{head}</tr>{''.join(rows)}</table>"
+    span = f' colspan="{len(meshes)}"'
+    head = "".join(f'<th class="group"{span}>{kind}</th>' for kind in ("worst", "worst 1 %", "mean"))
+    names = "".join(f'<th class="n">{label}</th>' for label, _, _ in meshes) * 3
+    rows = "".join(_measure_row(measured, *measure) for measure in MEASURES)
+    table = f"<table><tr><th></th>{head}</tr><tr><th>measure</th>{names}</tr>{rows}</table>"
     return f'<div class="card"><div class="key">{key}</div>{plot}</div><div class="card scroll">{table}</div>'
 
 
@@ -174,6 +167,16 @@ def files(contents: Contents) -> str:
     return f'<div class="card scroll"><table>{"".join(rows)}</table></div>' if rows else ""
 
 
+def _measure_row(measured: list[dict[str, Any]], name: str, title: str, unit: str, worst: str) -> str:
+    """One quality measure: worst, percentile of the worst hundredth, and mean of every mesh."""
+    share = 1 if worst == "low" else 99
+    cells = []
+    for pick in (np.min if worst == "low" else np.max, lambda v: np.percentile(v, share), np.mean):
+        for found in measured:
+            cells.append(f'<td class="n">{number(float(pick(found[name])), 3)}{unit}</td>')
+    return f"<tr><td>{escape(title)}</td>{''.join(cells)}</tr>"
+
+
 def _check_row(check: Check) -> str:
     style, mark, row = (
         ("mark-pass", "✓ pass", "") if check.passed else ("mark-fail", "✕ fail", ' class="fail"')
@@ -232,7 +235,8 @@ def _values(data: Mapping[str, Any]) -> str:
             if inner != "<dl></dl>":
                 rows.append(f"<dt>{escape(_words(name))}</dt><dd>{inner}</dd>")
             continue
-        rows.append(f"<dt>{escape(_words(name))}</dt><dd>{escape(_plain(value))}</dd>")
+        unit = f" {UNITS[name]}" if name in UNITS and _is_number(value) else ""
+        rows.append(f"<dt>{escape(_words(name))}</dt><dd>{escape(_plain(value) + unit)}</dd>")
     return f"<dl>{''.join(rows)}</dl>"
 
 

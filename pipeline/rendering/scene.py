@@ -172,7 +172,7 @@ def ground_shadow(
     gx, gy = (np.linspace(low[k], high[k], cells) for k in (0, 1))
     grid = np.stack([*np.meshgrid(gx, gy, indexing="ij"), np.full((cells, cells), floor)], axis=-1)
     upward = np.tile([0.0, 0.0, 1.0], (cells * cells, 1))
-    dark = 1.0 - openness(mesh, grid.reshape(-1, 3), upward, 0.6, 64).reshape(cells, cells)
+    dark = 1.0 - openness(mesh, grid.reshape(-1, 3), upward, 0.4, 64).reshape(cells, cells)
     dark = gaussian_filter(dark, 1.0, mode="constant")
     ramp = np.clip(np.minimum(np.arange(cells), np.arange(cells)[::-1]) / 14.0, 0.0, 1.0)
     dark *= (ramp * ramp * (3 - 2 * ramp))[:, None] * (ramp * ramp * (3 - 2 * ramp))[None]

@@ -215,7 +215,7 @@
   const home = { azimuth: 32, elevation: 17, distance: 2.45, target: [0, 0, 0] };
   let eye = { ...home, target: [...home.target] }, drawn = null, stale = true, waiting = false;
   const spread = Math.max(...shapes.map((s) => Math.hypot(...minus(s.high, s.low))));
-  home.distance = eye.distance = 2.3 * spread;
+  home.distance = eye.distance = 2.05 * spread;
   const axes = () => {
     const a = eye.azimuth * Math.PI / 180, e = eye.elevation * Math.PI / 180;
     const back = [Math.sin(a) * Math.cos(e), -Math.cos(a) * Math.cos(e), Math.sin(e)];
