@@ -40,7 +40,7 @@ class AssetMaterial:
     name: str = "soft"
     youngs_modulus: float = 1e6
     """[Pa]"""
-    poissons_ratio: float = 0.3
+    poissons_ratio: float = 0.4
     density: float = 1000.0
     """[kg/m^3]"""
     static_friction: float = 0.5

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError, OutputError
 from pipeline.io.geometry import Geometry, merge_geometries
-from pipeline.topology import boundary_faces
+from pipeline.topology import boundary_faces, compact
 from pipeline.types import Frame, SurfaceMesh, TetMesh
 
 log = logging.getLogger("simmesh")
@@ -173,8 +173,6 @@ def define_render_mesh(
 
 def boundary_surface(mesh: TetMesh) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
     """Points and outward triangles of the boundary of a tetrahedral mesh, without the interior points."""
-    from pipeline.topology import compact
-
     points, faces, _ = compact(mesh.points, boundary_faces(mesh.tets)[0])
     return points, faces
 

@@ -1,4 +1,4 @@
-"""Files that cannot be used: each gives one clear error that names the file, the cause and, where known, the remedy."""
+"""Files that cannot be used: each gives one clear error that names the file, the cause and a remedy."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ def test_mixed_and_duplicate_tets_are_refused_with_their_rows(tmp_path, make_box
     mixed = box.tets.copy()
     mixed[2] = mixed[2][[0, 2, 1, 3]]
     np.savez(tmp_path / "mixed.npz", points=box.points, tets=mixed)
-    with pytest.raises(InvalidMeshError, match="1 of 6 .*1 inverted.*swap") as caught:
+    with pytest.raises(InvalidMeshError, match=r"1 of 6 .*1 inverted.*swap") as caught:
         read_tets(tmp_path / "mixed.npz")
     assert caught.value.rows == (2,)
     np.savez(tmp_path / "twice.npz", points=box.points, tets=np.vstack([box.tets, box.tets[:1]]))

@@ -172,7 +172,8 @@ def test_ply_of_any_order_and_polygon_size(tmp_path, order, mixed):
         polygons[:1] = [[0, 1, 3], [0, 3, 2]]
     name = {"ascii": "ascii", "<": "binary_little_endian", ">": "binary_big_endian"}[order]
     header = (
-        f"ply\nformat {name} 1.0\ncomment made by hand\nelement vertex 8\nproperty uchar red\nproperty float z\n"
+        f"ply\nformat {name} 1.0\ncomment made by hand\nelement vertex 8\n"
+        "property uchar red\nproperty float z\n"
         "property float nx\nproperty float ny\nproperty float nz\nproperty double y\nproperty uchar green\n"
         f"property uchar blue\nproperty float x\nelement face {len(polygons)}\n"
         "property list uchar uint vertex_indices\nproperty float quality\nend_header\n"

@@ -1,0 +1,178 @@
+"""USD stages as other programs write them: transforms, handedness, polygons, several prims, units."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+import warp as wp
+from pxr import Gf, Usd, UsdGeom, Vt
+
+from pipeline.context import RunContext
+from pipeline.errors import InputError
+from pipeline.io.formats import read_any, read_points, read_surface, read_tets, write_tets
+from pipeline.topology import boundary_edges
+from pipeline.types import Frame, SurfaceMesh, TetMesh
+
+CORNERS = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], dtype=float)
+QUADS = [[0, 1, 3, 2], [4, 6, 7, 5], [0, 4, 5, 1], [2, 3, 7, 6], [0, 2, 6, 4], [1, 5, 7, 3]]
+
+
+def new_stage(path, unit=None, up=None):
+    stage = Usd.Stage.CreateNew(str(path))
+    if unit is not None:
+        UsdGeom.SetStageMetersPerUnit(stage, unit)
+    if up is not None:
+        UsdGeom.SetStageUpAxis(stage, up)
+    return stage
+
+
+def add_cube(stage, prim_path, matrix=None, left_handed=False):
+    """A unit cube of quadrilaterals; its winding is reversed where the prim says that it is left-handed."""
+    mesh = UsdGeom.Mesh.Define(stage, prim_path)
+    quads = [q[::-1] for q in QUADS] if left_handed else QUADS
+    mesh.CreatePointsAttr(Vt.Vec3fArray.FromNumpy(CORNERS.astype(np.float32)))
+    mesh.CreateFaceVertexCountsAttr([4] * 6)
+    mesh.CreateFaceVertexIndicesAttr([v for q in quads for v in q])
+    if left_handed:
+        mesh.CreateOrientationAttr(UsdGeom.Tokens.leftHanded)
+    if matrix is not None:
+        UsdGeom.Xformable(mesh).AddTransformOp().Set(Gf.Matrix4d(matrix))
+    return mesh
+
+
+def volume(mesh: SurfaceMesh) -> float:
+    """Divergence theorem over outward triangles."""
+    a, b, c = (mesh.points[mesh.faces[:, k]] for k in range(3))
+    return float(np.einsum("ij,ij->i", a, np.cross(b, c)).sum() / 6)
+
+
+MIRROR = np.diag([-2.0, 3.0, 1.0, 1.0])
+MOVED = np.array([[0, 2, 0, 0], [-1, 0, 0, 0], [0, 0, 1, 0], [5, 6, 7, 1]], dtype=float)
+
+
+@pytest.mark.parametrize("left_handed", [False, True])
+@pytest.mark.parametrize(("matrix", "expected"), [(None, 1.0), (MOVED, 2.0), (MIRROR, 6.0)])
+def test_transforms_and_handedness_give_outward_triangles(tmp_path, matrix, expected, left_handed):
+    stage = new_stage(tmp_path / "cube.usda", 1.0, "Z")
+    add_cube(stage, "/Cube", matrix, left_handed)
+    stage.Save()
+    mesh = read_surface(tmp_path / "cube.usda")
+    assert len(boundary_edges(mesh.faces)) == 0
+    assert volume(mesh) == pytest.approx(expected, rel=1e-12)
+    corner = np.array([0.0, 0.0, 0.0, 1.0]) @ (np.eye(4) if matrix is None else matrix)
+    np.testing.assert_allclose(mesh.points[0], corner[:3], atol=1e-12)
+
+
+def test_transforms_of_parents_and_instances_count(tmp_path):
+    stage = new_stage(tmp_path / "two.usda", 1.0, "Z")
+    add_cube(stage, "/Prototype/Cube")
+    for k in range(2):
+        instance = UsdGeom.Xform.Define(stage, f"/World/Copy{k}")
+        instance.AddTranslateOp().Set(Gf.Vec3d(3.0 * k, 0, 0))
+        instance.GetPrim().GetReferences().AddInternalReference("/Prototype")
+        instance.GetPrim().SetInstanceable(True)
+    stage.GetPrimAtPath("/Prototype").SetActive(True)
+    stage.Save()
+    context = RunContext()
+    mesh = read_surface(tmp_path / "two.usda", context=context)
+    # The prototype itself is a cube of the stage too.
+    assert volume(mesh) == pytest.approx(3.0)
+    assert mesh.points[:, 0].max() == 4.0
+    assert context.counts["prims_merged"] == 3
+
+
+def test_largest_prim_by_option(tmp_path):
+    stage = new_stage(tmp_path / "two.usda", 1.0, "Z")
+    add_cube(stage, "/World/Cube")
+    triangle = UsdGeom.Mesh.Define(stage, "/World/Triangle")
+    triangle.CreatePointsAttr([(0, 0, 0), (1, 0, 0), (0, 1, 0)])
+    triangle.CreateFaceVertexCountsAttr([3])
+    triangle.CreateFaceVertexIndicesAttr([0, 1, 2])
+    stage.Save()
+    assert len(read_surface(tmp_path / "two.usda").faces) == 13
+    context = RunContext()
+    assert len(read_surface(tmp_path / "two.usda", context=context, largest=True).faces) == 12
+    assert context.counts["prims_left_out"] == 1
+
+
+def test_unit_and_up_axis(tmp_path, caplog):
+    cases = {(0.001, "Y"): Frame(0.001, "y"), (1.0, "Z"): Frame(1.0, "z"), (None, None): Frame(0.01, "y")}
+    for k, ((unit, up), frame) in enumerate(cases.items()):
+        stage = new_stage(tmp_path / f"{k}.usda", unit, up)
+        add_cube(stage, "/Cube")
+        stage.Save()
+        assert read_any(tmp_path / f"{k}.usda").frame == frame
+    # The fallback of USD itself, and only that, is worth a warning.
+    assert [record.message.split()[0] for record in caplog.records if record.levelname == "WARNING"] == [
+        "2.usda"
+    ]
+
+
+@pytest.mark.parametrize("left_handed", [False, True])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_tets_of_either_handedness(tmp_path, make_box, left_handed, mirrored):
+    box = make_box(1)
+    stage = new_stage(tmp_path / "tets.usda", 1.0, "Z")
+    prim = UsdGeom.TetMesh.Define(stage, "/Tets")
+    prim.CreatePointsAttr(Vt.Vec3fArray.FromNumpy(box.points.astype(np.float32)))
+    tets = box.tets[:, [0, 2, 1, 3]] if left_handed else box.tets
+    prim.CreateTetVertexIndicesAttr(Vt.Vec4iArray.FromNumpy(np.ascontiguousarray(tets)))
+    prim.CreateOrientationAttr(UsdGeom.Tokens.leftHanded if left_handed else UsdGeom.Tokens.rightHanded)
+    if mirrored:
+        UsdGeom.Xformable(prim).AddScaleOp().Set(Gf.Vec3f(-1, 1, 1))
+    stage.Save()
+    back = read_tets(tmp_path / "tets.usda")
+    assert back.volumes.sum() == pytest.approx(1.0)
+    assert (back.volumes > 0).all()
+
+
+def test_animated_points_are_read_at_their_first_sample(tmp_path):
+    stage = new_stage(tmp_path / "cube.usda", 1.0, "Z")
+    mesh = add_cube(stage, "/Cube")
+    attribute = mesh.GetPointsAttr()
+    attribute.Clear()
+    for time in (1.0, 2.0):
+        attribute.Set(Vt.Vec3fArray.FromNumpy((time * CORNERS).astype(np.float32)), time)
+    stage.Save()
+    assert volume(read_surface(tmp_path / "cube.usda")) == pytest.approx(1.0)
+
+
+def test_points_prim(tmp_path):
+    stage = new_stage(tmp_path / "points.usda", 1.0, "Z")
+    UsdGeom.Points.Define(stage, "/Points").CreatePointsAttr([(0, 0, 0), (1, 2, 3)])
+    stage.Save()
+    np.testing.assert_array_equal(read_any(tmp_path / "points.usda").points, [[0, 0, 0], [1, 2, 3]])
+
+
+def test_stage_without_geometry(tmp_path):
+    stage = new_stage(tmp_path / "empty.usda", 1.0, "Z")
+    UsdGeom.Sphere.Define(stage, "/Ball")
+    stage.Save()
+    with pytest.raises(InputError, match="no Mesh, TetMesh or Points prim"):
+        read_any(tmp_path / "empty.usda")
+
+
+def test_mesh_with_tets_of_the_warp_wheel():
+    path = os.path.join(os.path.dirname(wp.__file__), "examples", "assets", "bear.usd")
+    tets, surface = read_any(path), read_surface(path)
+    assert isinstance(tets, TetMesh)
+    assert len(tets.tets) == 5354
+    assert len(surface.faces) == 3968
+    assert tets.frame == surface.frame == Frame(1.0, "y")
+    # Its tets fill the surface: the volumes agree to single precision.
+    assert tets.volumes.sum() == pytest.approx(volume(surface), rel=1e-5)
+    assert len(read_points(path).points) == 1986
+
+
+def test_labels_become_subsets(tmp_path, make_box):
+    box = make_box(2, labelled=True)
+    labels = np.where(box.labels > 0, 3, -2).astype(np.int32)
+    path = write_tets(tmp_path / "box.usda", TetMesh(box.points, box.tets, labels))
+    np.testing.assert_array_equal(read_tets(path).labels, labels)
+    stage = Usd.Stage.Open(str(path))
+    prim = UsdGeom.TetMesh(next(p for p in stage.Traverse() if p.IsA(UsdGeom.TetMesh)))
+    names = [s.GetPrim().GetName() for s in UsdGeom.Subset.GetAllGeomSubsets(prim)]
+    assert names == ["label_minus_2", "label_3"]
+    assert UsdGeom.Subset.ValidateFamily(prim, UsdGeom.Tokens.tetrahedron, "labels")[0]
