@@ -9,14 +9,13 @@ from __future__ import annotations
 import difflib
 import os
 import sys
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline import __version__
-from pipeline.errors import InputError, SimmeshError
+from pipeline.errors import InputError
+from pipeline.outcome import BELOW_LIMIT, COULD_NOT_RUN, READY, guarded, perform
 
-READY, BELOW_LIMIT, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 130
 VERBS = {
     "reconstruct": "points to a surface",
     "tetrahedralize": "a surface to tets",
@@ -98,28 +97,6 @@ def dispatch(arguments: list[str]) -> int:
     )
 
 
-def guarded(command: Callable[[], int], show_traceback: bool = False) -> int:
-    """Run a command and turn its errors into one message and an exit code."""
-    try:
-        return command()
-    except KeyboardInterrupt:
-        _error("interrupted; what ended is kept, the same command goes on from there")
-        return INTERRUPTED
-    except SimmeshError as error:
-        if show_traceback:
-            traceback.print_exc()
-        _error(str(error))
-    except MemoryError:
-        _error("out of memory; ask for a smaller mesh or fewer points")
-    except BrokenPipeError:
-        sys.stderr.close()
-    except Exception as error:
-        if show_traceback:
-            traceback.print_exc()
-        _error(f"{type(error).__name__}: {error}\n  this is a fault of simmesh; add --traceback to see where")
-    return COULD_NOT_RUN
-
-
 # --- whole runs
 
 
@@ -155,18 +132,6 @@ def run_command(arguments: list[str]) -> int:
 
         return sweep(overrides, config_dir)
     return perform(compose_config(overrides, config_dir))
-
-
-def perform(config: object) -> int:
-    """Run the chain with a composed config, print the summary, return the exit code."""
-    from pipeline.progress import Progress, log_to
-    from pipeline.runner import run
-
-    progress = Progress()
-    with log_to(progress):
-        result = run(config=config, progress=progress)  # type: ignore[arg-type]
-    print(result.summary, flush=True)
-    return BELOW_LIMIT if result.ready is False else READY
 
 
 def _ask_hydra(arguments: list[str]) -> int:
@@ -273,7 +238,3 @@ def _table(settings: Sequence[object]) -> list[str]:
 def _say(text: str) -> int:
     print(text, end="", flush=True)
     return READY
-
-
-def _error(text: str) -> None:
-    print(f"simmesh: error: {text}", file=sys.stderr, flush=True)

@@ -21,8 +21,9 @@ def prepare_device(device: str) -> str:
     """
     import warp as wp
 
-    wp.config.log_level = wp.LOG_WARNING
+    wp.config.log_level = wp.LOG_ERROR  # without a GPU, Warp warns that there is none
     wp.init()
+    wp.config.log_level = wp.LOG_WARNING
     try:
         found = str(wp.get_device(device))
     except Exception as error:  # Warp raises what it likes for a device that is missing

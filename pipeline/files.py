@@ -81,7 +81,7 @@ def process(
 
 
 def prefixed(verb: str, override: str) -> str:
-    """Put the name of the stage before a setting that is given without it: `max_faces=9`, `material=rubber`."""
+    """Put the name of the stage before a setting without it: `max_faces=9`, `material=rubber`."""
     mark = override[: len(override) - len(override.lstrip("+~"))]
     name = override[len(mark) :].partition("=")[0]
     first = name.replace("/", ".").split(".")[0]

@@ -17,8 +17,8 @@ from pipeline.context import RunContext
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
-PLAIN_INTERVAL = 5.0
-"""Least time between two plain lines of one phase [s]."""
+PLAIN_INTERVAL, PHASE_INTERVAL = 5.0, 1.0
+"""Least time between two plain lines, and before the line of a new phase [s]."""
 
 
 def numbers(values: Mapping[str, float]) -> str:
@@ -97,7 +97,7 @@ class Progress:
             if is_new:
                 self._bar.reset(self._task, total=total)
             self._bar.update(self._task, completed=step, total=total, description=text)
-        elif self._stage and (is_new or now - self._last_line >= PLAIN_INTERVAL):
+        elif self._stage and now - self._last_line >= (PHASE_INTERVAL if is_new else PLAIN_INTERVAL):
             self._last_line = now
             self.message(f"  {self._stage}: {text}{self._estimate(step, total, now)}")
 

@@ -19,9 +19,19 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline.cli import COULD_NOT_RUN, guarded, perform
-from pipeline.config import CONF, NAME, compose_config, explain, fresh_hydra, register, search_path, to_config
+from pipeline.config import (
+    CONF,
+    NAME,
+    PipelineConfig,
+    compose_config,
+    explain,
+    fresh_hydra,
+    register,
+    search_path,
+    to_config,
+)
 from pipeline.errors import InputError
+from pipeline.outcome import COULD_NOT_RUN, guarded, perform
 from pipeline.source import Source
 
 OWN_FOLDER = ("run.dir", "run.name")
@@ -92,7 +102,7 @@ def _varies(task: str, settings: DictConfig) -> bool:
     return task.partition("=")[0].lstrip("+~") not in settings.job.config.override_dirname.exclude_keys
 
 
-def _check(parsed: list[Override], config_dir: str | None) -> object:
+def _check(parsed: list[Override], config_dir: str | None) -> PipelineConfig:
     """Compose with each value of each swept setting once, so that a mistake is told before the first job."""
     values = [
         [f"{o.get_key_element()}={v}" for v in o.sweep_string_iterator()] if o.is_discrete_sweep() else []
