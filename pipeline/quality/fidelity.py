@@ -27,6 +27,10 @@ from pipeline.surface_query import SurfaceQuery
 
 Points = NDArray[np.float64]
 
+MESH_SAMPLES = np.concatenate([FACE_SAMPLES, np.eye(3)])
+"""Barycentric coordinates of the samples of a boundary triangle: centroid, edge midpoints, vertices."""
+MESH_WEIGHTS = np.array([1.0, 0.8, 0.8, 0.8, 0.2, 0.2, 0.2]) / 4.0
+
 SAMPLES_PER_FACE = 8
 """Reference samples per boundary triangle of the mesh."""
 _STEEP = 10.0
@@ -51,13 +55,18 @@ class Deviation:
 
 
 class Fidelity:
-    """Samples of a reference surface, and the pull they exert on a mesh."""
+    """Samples of a reference surface, and the pull they exert on a mesh.
+
+    Attributes:
+        gaps: Largest distance found at each boundary triangle by the last `pull`, shape (b,).
+    """
 
     def __init__(self, reference: ReferenceSurface, face_count: int, rng: np.random.Generator) -> None:
         """Draw samples for a mesh of about `face_count` boundary triangles."""
         self.reference = reference
         count = int(np.clip(SAMPLES_PER_FACE * face_count, 2_000, 400_000))
         self.samples = reference.samples(count, rng)
+        self.gaps = np.zeros(0)
 
     def pull(self, state: MeshState, scale: float, weight: float) -> tuple[Pull, Deviation]:
         """Linearise the fidelity energy at the mesh.
@@ -67,22 +76,22 @@ class Fidelity:
         faces, points, n = state.connectivity.faces, state.points, len(state.points)
         hit = SurfaceQuery(points, faces, device=state.device).closest(self.samples)
         corners = points[faces]
-        mine = np.einsum("sc,fcd->fsd", FACE_SAMPLES, corners).reshape(-1, 3)
+        mine = np.einsum("sc,fcd->fsd", MESH_SAMPLES, corners).reshape(-1, 3)
         theirs = self.reference.query.closest(mine)
         # Reference samples and mesh samples share the weight of four samples per triangle in equal parts.
         share = np.concatenate(
             [
                 np.full(len(self.samples), 2.0 * len(faces) / len(self.samples)),
-                np.full(len(mine), 2.0 * len(faces) / len(mine)),
+                np.tile(2.0 * MESH_WEIGHTS, len(faces)),
             ]
         )
-        rows = np.concatenate([faces[hit.face], np.repeat(faces, len(FACE_SAMPLES), axis=0)])
-        barycentric = np.concatenate([hit.barycentric, np.tile(FACE_SAMPLES, (len(faces), 1))])
+        rows = np.concatenate([faces[hit.face], np.repeat(faces, len(MESH_SAMPLES), axis=0)])
+        barycentric = np.concatenate([hit.barycentric, np.tile(MESH_SAMPLES, (len(faces), 1))])
         gap = np.concatenate([hit.point - self.samples, mine - theirs.point])
         distance = np.linalg.norm(gap, axis=1)
         area = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         area /= np.maximum(np.linalg.norm(area, axis=1), 1e-300)[:, None]
-        flat = np.concatenate([area[hit.face], np.repeat(area, len(FACE_SAMPLES), axis=0)])
+        flat = np.concatenate([area[hit.face], np.repeat(area, len(MESH_SAMPLES), axis=0)])
         touching = distance < 1e-9
         direction = np.where(touching[:, None], flat, gap / np.maximum(distance, 1e-300)[:, None])
         u = (distance / scale) ** 2
@@ -103,8 +112,10 @@ class Fidelity:
         matrix[state.kind < SURFACE] = 0.0
         slope[state.kind < SURFACE] = 0.0
         to_mesh, to_reference = np.split(distance, [len(self.samples)])
+        self.gaps = to_reference.reshape(len(faces), -1).max(axis=1)
+        np.maximum.at(self.gaps, hit.face, to_mesh)
         deviation = Deviation(
-            _area_mean(to_reference.reshape(len(faces), -1).mean(axis=1), corners),
+            _area_mean(to_reference.reshape(len(faces), -1) @ MESH_WEIGHTS, corners),
             float(to_mesh.mean()),
             float(distance.max()),
         )

@@ -77,6 +77,41 @@ def insert_vertices(state: MeshState, threshold: float, batches: int = 12) -> in
     return inserted
 
 
+def split_far_faces(
+    state: MeshState,
+    gaps: NDArray[np.float64],
+    tolerance: float,
+    budget: int,
+    cap: float,
+    slack: float = 20.0,
+) -> int:
+    """Split the longest edges of boundary triangles that are far from the reference; return how many.
+
+    Args:
+        gaps: Distance between each boundary triangle and the reference, shape (b,).
+        tolerance: Distance above which a triangle is split; the farthest first.
+        budget: Largest number of edges to split.
+        cap: Energy that a tet of the region may get (or as much as the worst one had).
+        slack: Energy by which a region may rise.
+    """
+    c = state.connectivity
+    far = np.flatnonzero(gaps > tolerance)
+    if not len(far) or budget <= 0:
+        return 0
+    corners = state.points[c.faces[far]]
+    side = np.argmax(np.linalg.norm(corners - corners[:, [1, 2, 0]], axis=2), axis=1)
+    ends = np.stack([c.faces[far, side], c.faces[far, (side + 1) % 3]], axis=1)
+    edges, inverse = np.unique(c.edge_rows(ends), return_inverse=True)
+    priority = np.zeros(len(edges))
+    np.maximum.at(priority, inverse, gaps[far])
+    first = np.sort(np.argsort(-priority, kind="stable")[:budget])
+    edges, priority = edges[first], priority[first]
+    regions = _regions(c, edges)
+    split = _try(state, regions.take(_separate(state, regions, priority)), slack, cap)
+    state.count("refinements", split)
+    return split
+
+
 def _offered_edges(
     state: MeshState, threshold: float, tried: set[tuple[int, int]]
 ) -> tuple[Rows, NDArray[np.float64]]:
@@ -139,7 +174,7 @@ def _separate(state: MeshState, regions: _Regions, priority: NDArray) -> NDArray
     return select(candidates, len(state.tets), len(state.points), state.device)
 
 
-def _try(state: MeshState, regions: _Regions) -> int:
+def _try(state: MeshState, regions: _Regions, slack: float | None = None, cap: float = 0.0) -> int:
     """Split the edges of separate regions, smooth, and undo the regions that did not gain.
 
     Return how many did.
@@ -191,8 +226,8 @@ def _try(state: MeshState, regions: _Regions) -> int:
     region_owner = np.concatenate([regions.tet_owner[stays], made_owner])
     value = state.value[np.concatenate([kept, made])]
     new = np.bincount(region_owner, value, minlength=count)
-    gained = new < old - 0.05 * np.minimum(old, 2.0)
-    gained &= _worst(count, region_owner, value) <= old_worst
+    limit = old - 0.05 * np.minimum(old, 2.0) if slack is None else old + slack
+    gained = (new < limit) & (_worst(count, region_owner, value) <= np.maximum(old_worst, cap))
 
     lost = ~gained
     back = regions.vertices[lost[regions.vertex_owner]]

@@ -19,14 +19,17 @@ from pipeline.errors import InputError, InvalidMeshError
 from pipeline.metrics.tet import signed_volumes, tet_quality
 from pipeline.quality.energies import CONTINUATION, ENERGIES, EnergyParameters
 from pipeline.quality.fidelity import Deviation, Fidelity, keep_offsets
-from pipeline.quality.insertion import insert_vertices
+from pipeline.quality.insertion import insert_vertices, split_far_faces
 from pipeline.quality.mesh_state import MeshState, make_state
 from pipeline.quality.operations import NAMES, Limits, improve_connectivity
 from pipeline.quality.smoothing import Pull, smooth
 from pipeline.stages.stage import Stage
 from pipeline.types import SurfaceMesh, TetMesh
 
-OPERATIONS = (*NAMES, "insertions")
+OPERATIONS = (*NAMES, "insertions", "refinements")
+
+_TETS_PER_SPLIT = 5
+"""Tets that splitting an edge of the boundary adds, about."""
 
 
 @dataclass
@@ -51,6 +54,10 @@ class OptimizeConfig:
     """Distance from the surface that the fit counts as one unit of energy per face."""
     fit_weight: float = 0.2
     """Weight of fidelity against quality; 0 leaves the boundary vertices on the surface."""
+    refine_tolerance: float = 1e-3
+    """Distance from the surface above which the fit splits a boundary face."""
+    growth: float = 0.1
+    """Share of the tets of the input by which the mesh may grow through those splits."""
     star_energy: float = 12.0
     """Energy of the tets around a vertex up to which the fit may raise it."""
     crease_angle: float = 40.0
@@ -64,16 +71,17 @@ class OptimizeConfig:
         for name in ("rounds", "fit_rounds", "polish_rounds", "sweeps"):
             if not (isinstance(getattr(self, name), int) and getattr(self, name) >= 0):
                 raise ValueError(f"{name}: expected an integer >= 0, got {getattr(self, name)!r}")
-        for name in ("tolerance", "fit_scale", "star_energy"):
+        for name in ("tolerance", "fit_scale", "star_energy", "refine_tolerance"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: expected a positive number, got {getattr(self, name)}")
-        if not self.fit_weight >= 0:
-            raise ValueError(f"fit_weight: expected a number >= 0, got {self.fit_weight}")
+        for name in ("fit_weight", "growth"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name}: expected a number >= 0, got {getattr(self, name)}")
         if not 0 <= self.stall < 1:
             raise ValueError(f"stall: expected a share in [0, 1), got {self.stall}")
         if not 0 < self.target_min_dihedral <= 70.6:
             raise ValueError(
-                f"target_min_dihedral: expected 0 to 70.5 [deg] (a regular tet), got {self.target_min_dihedral}"
+                f"target_min_dihedral: expected 0 to 70.5 [deg] (regular), got {self.target_min_dihedral}"
             )
         if not 0 < self.crease_angle < 180:
             raise ValueError(f"crease_angle: expected 0 to 180 degrees, got {self.crease_angle}")
@@ -165,7 +173,7 @@ class _Optimization:
             if phase == "quality":
                 self._heal(insert)
             else:
-                self._fit(insert)
+                self._fit(insert, refine=phase == "fit" and not insert)
             self.state.compact()
             angle = self._smallest_angle()
             self.step += 1
@@ -202,7 +210,7 @@ class _Optimization:
             smooth(self.state, threshold=0.0 if sweep == 0 else 0.4)
         self._change(insert)
 
-    def _fit(self, insert: bool) -> None:
+    def _fit(self, insert: bool, refine: bool) -> None:
         for _ in range(self.config.sweeps):
             pull: Pull | None = None
             if self.config.fit_weight > 0:
@@ -211,6 +219,16 @@ class _Optimization:
                 )
             smooth(self.state, 0.4, pull, self.config.star_energy)
         keep_offsets(self.state)
+        if refine and "refinements" in self.config.operations:
+            # The connectivity has not changed since the last pull, so its gaps still belong to the faces.
+            room = int((1.0 + self.config.growth) * len(self.mesh.tets)) - len(self.state.tets)
+            split_far_faces(
+                self.state,
+                self.fidelity.gaps,
+                self.config.refine_tolerance,
+                room // _TETS_PER_SPLIT,
+                self.config.star_energy,
+            )
         self._change(insert)
 
     def _change(self, insert: bool) -> None:
