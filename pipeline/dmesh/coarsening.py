@@ -37,7 +37,7 @@ _MOST_ROUNDS = 400
 class CoarseningConfig:
     """What an edge collapse may do."""
 
-    shape_weight: float = 1e-4
+    shape_weight: float = 3e-5
     """Weight of the squared edge length against the squared distance to the samples."""
     largest_turn: float = 73.0
     """Angle by which a collapse may turn a face [deg]."""
@@ -51,7 +51,7 @@ class CoarseningConfig:
     """Edges that turn by more also hold the planes across them [deg]."""
     fold_weight: float = 0.5
     """Weight of the planes across folds, in units of the samples of a cell."""
-    share: float = 0.3
+    share: float = 0.15
     """Share of the cheapest edges that a round may choose from: smaller follows the order of costs better."""
 
     def __post_init__(self) -> None:

@@ -16,10 +16,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import warp as wp
 from numpy.typing import NDArray
 
+from pipeline.dmesh.candidate_faces import CandidateWorkspace
 from pipeline.dmesh.selection import SelectionConfig, select_faces
-from pipeline.points.neighbors import nearest_neighbors
+from pipeline.dmesh.tessellation import minimum_ball, signed_distance
+from pipeline.points.neighbors import nearest_neighbors, to_device
 from pipeline.points.sample_planes import SamplePlanes
 from pipeline.types import Indices, Points
 
@@ -33,6 +36,7 @@ PLACES = {
 }
 """Barycentric coordinates of the places of a face that are compared with the samples, by dimension."""
 _NEAREST_SAMPLES = 3
+_SPACING_NEIGHBORS = 6
 _CHUNK = 1 << 17
 
 
@@ -112,7 +116,7 @@ def extract_faces(
     Returns:
         Faces, shape (f, d), and counts: candidates, empty (no vertex inside the minimum ball), supported, chosen.
     """
-    faces, margin, radius = _candidates(points, config)
+    faces, margin, radius = find_candidates(points, config, device)
     support = measure_support(points, faces, samples, planes, device)
     ok = (
         (support.offset < config.largest_offset * radius)
@@ -135,49 +139,29 @@ def extract_faces(
     return faces[ok][chosen], counts
 
 
-def _candidates(points, config):
+def find_candidates(
+    points: Points, config: SelectionConfig, device: str = "cpu"
+) -> tuple[Indices, NDArray[np.float64], NDArray[np.float64]]:
+    """Join vertices with their neighbours and keep faces whose minimum ball is nearly empty and not large.
+
+    Returns:
+        Faces (f, d), margin (d - R) / R and ball radius R, shape (f,).
+    """
     n, d = points.shape
-    near, distance = nearest_neighbors(points, 24)
-    h = distance[:, :6].mean(1)
-    k = config.neighbors
-    if d == 3:
-        iu = np.triu_indices(k, 1)
-        F = np.stack([np.repeat(np.arange(n), len(iu[0])), near[:, iu[0]].ravel(), near[:, iu[1]].ravel()], 1)
-    else:
-        F = np.stack([np.repeat(np.arange(n), k), near[:, :k].ravel()], 1)
-    F = F[(F >= 0).all(1)]
-    F = np.sort(F, 1).astype(np.int64)
-    key = F[:, 0]
-    for c in range(1, d):
-        key = key * n + F[:, c]
-    _, u = np.unique(key, return_index=True)
-    F = F[u]
-    a = points[F[:, 0]]
-    b = points[F[:, 1]] - a
-    if d == 3:
-        c = points[F[:, 2]] - a
-        nn = np.cross(b, c)
-        n2 = (nn**2).sum(1)
-        b2 = (b * b).sum(1)
-        c2 = (c * c).sum(1)
-        good = n2 > 1e-4 * b2 * c2
-        F, a, b, c, nn, n2, b2, c2 = (x[good] for x in (F, a, b, c, nn, n2, b2, c2))
-        o = np.cross(b2[:, None] * c - c2[:, None] * b, nn) / (2 * n2)[:, None] * -1.0
-        sgn = np.sign((o * b).sum(1))
-        o *= sgn[:, None]
-    else:
-        o = b / 2
-    R = np.linalg.norm(o, axis=1)
-    ok = config.largest_radius * h[F].max(1) > R
-    F, o, R, a = F[ok], o[ok], R[ok], a[ok]
-    best = np.full(len(F), np.inf)
-    for s in range(0, len(F), 200000):
-        sl = slice(s, s + 200000)
-        G = near[F[sl]].reshape(len(F[sl]), -1)
-        dd = np.linalg.norm(points[G] - (a + o)[sl][:, None], axis=2)
-        own = (G[:, :, None] == F[sl][:, None, :]).any(2)
-        dd[own] = np.inf
-        best[sl] = dd.min(1)
-    m = (best - R) / R
-    ok = m > config.least_margin
-    return F[ok].astype(np.int32), m[ok], R[ok]
+    near, distance = nearest_neighbors(points, min(config.neighbors, n - 1), device=device)
+    spacing = distance[:, :_SPACING_NEIGHBORS].mean(axis=1)
+    workspace = CandidateWorkspace(n, near.shape[1], d, device)
+    # A ball of the largest radius may hold a point as deep as this; deeper ones end the search early.
+    reach = -config.least_margin * config.largest_radius
+    faces = workspace.find(
+        to_device(points, device),
+        wp.array(spacing, dtype=wp.float64, device=device),
+        wp.array(near, dtype=wp.int32, device=device),
+        max(reach, 0.0),
+    ).numpy()
+    radius = minimum_ball(points, faces, device).radius
+    small = radius < config.largest_radius * spacing[faces].max(axis=1)
+    faces, radius = faces[small], radius[small]
+    margin = signed_distance(points, faces, device=device)[0] / radius
+    keep = margin > config.least_margin
+    return faces[keep], margin[keep], radius[keep]

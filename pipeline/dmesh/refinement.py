@@ -2,10 +2,10 @@
 
 With the faces decided, the expected Chamfer distance from samples to surface has the quadratic model
 
-    sum_i (n_i . (sum_k b_ik v_k - p_i))^2 + mu sum_v w_v |x_v|^2,    x_v the move of vertex v
+    sum_i (n_i . (sum_k b_ik v_k - p_i))^2 + sum_v w_v (mu |x_v|^2 - (mu - nu) (m_v . x_v)^2),    x_v the move of vertex v
 
 where b_i are the barycentric coordinates of the point of the surface closest to sample p_i, constant by the envelope
-theorem. It is minimised by conjugate gradients without forming the matrix. Moves are undone where they would fold a
+theorem; moves along the vertex normal m_v are damped by nu, others by mu > nu. It is minimised by conjugate gradients without forming the matrix. Moves are undone where they would fold a
 face or make two faces intersect.
 """
 
@@ -18,6 +18,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from pipeline.dmesh.extraction import face_normals
+from pipeline.dmesh.placement import cell_sum
 from pipeline.metrics.surface import self_intersecting_faces
 from pipeline.points.border_samples import BorderSamples
 from pipeline.points.neighbors import nearest_neighbors
@@ -47,6 +48,7 @@ def refine_positions(
     border: BorderSamples,
     *,
     damping: float,
+    normal_damping: float,
     largest_step: float,
     device: str = "cpu",
 ) -> Refined:
@@ -57,7 +59,9 @@ def refine_positions(
         faces: Vertex indices, shape (f, d).
         samples: Positions, shape (m, d).
         border: Samples that also pull the vertices of their face along the conormal.
-        damping: mu; w is the squared barycentric weight a vertex carries, and a fifth of the mean.
+        damping: mu of moves along the surface; w is the squared barycentric weight a vertex carries, and a fifth
+            of the mean.
+        normal_damping: mu of moves along the mean normal of the faces at a vertex: the fit decides those.
         largest_step: Longest move in units of the shortest edge at the vertex.
     """
     n, d = points.shape
@@ -71,8 +75,10 @@ def refine_positions(
     matrix, target = sp.vstack(rows).tocsr(), np.concatenate(residuals)
     corner = faces[closest.face]
     carried = np.bincount(corner.ravel(), (closest.barycentric**2).ravel(), n)
-    weight = np.repeat(damping * (carried + 0.2 * carried.mean()), d)
-    move = _conjugate_gradient(matrix, target, weight).reshape(n, d)
+    weight = carried + 0.2 * carried.mean()
+    normal = vertex_normals(points, faces)
+    pull = damping * np.eye(d) + (normal_damping - damping) * normal[:, :, None] * normal[:, None, :]
+    move = _conjugate_gradient(matrix, target, weight[:, None, None] * pull).reshape(n, d)
     edges, _, _ = simplex_edges(faces)
     length = np.linalg.norm(points[edges[:, 0]] - points[edges[:, 1]], axis=1)
     shortest = np.full(n, np.inf)
@@ -82,6 +88,17 @@ def refine_positions(
     move *= np.minimum(1, largest_step * shortest / np.maximum(size, 1e-300))[:, None]
     moved = safe_move(points, move, faces, device)
     return Refined(moved, float(closest.distance.mean()))
+
+
+def vertex_normals(points: Points, faces: Indices) -> Points:
+    """Return unit normals of vertices, the mean of those of their faces by size, shape (n, d); 0 where there is none.
+
+    The faces have to be oriented.
+    """
+    normal, size = face_normals(points, faces)
+    weighted = np.repeat(normal * size[:, None], faces.shape[1], axis=0)
+    total = cell_sum(faces.ravel(), weighted, len(points))
+    return total / np.maximum(np.linalg.norm(total, axis=1), 1e-300)[:, None]
 
 
 @dataclass(frozen=True)
@@ -145,9 +162,10 @@ def _plane_rows(
 def _conjugate_gradient(
     matrix: sp.csr_matrix, target: NDArray[np.float64], weight: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Minimise |M x - target|^2 + x^T W x from 0, with the diagonal as preconditioner."""
+    """Minimise |M x - target|^2 + x^T W x from 0, with the diagonal as preconditioner; W is one block per vertex."""
     transposed = matrix.T.tocsr()
-    diagonal = np.asarray(transposed.multiply(transposed).sum(axis=1)).ravel() + weight
+    diagonal = np.asarray(transposed.multiply(transposed).sum(axis=1)).ravel()
+    diagonal += np.einsum("vii->vi", weight).ravel()
     inverse = 1 / np.maximum(diagonal, 1e-300)
     x = np.zeros(matrix.shape[1])
     residual = transposed @ target
@@ -157,7 +175,8 @@ def _conjugate_gradient(
     for _ in range(_CG_STEPS):
         if rho <= goal or rho == 0:
             break
-        image = transposed @ (matrix @ search) + weight * search
+        image = transposed @ (matrix @ search)
+        image += np.einsum("vij,vj->vi", weight, search.reshape(weight.shape[:2])).ravel()
         alpha = rho / float(search @ image)
         x += alpha * search
         residual = residual - alpha * image

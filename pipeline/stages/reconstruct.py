@@ -12,6 +12,7 @@ from pipeline.context import RunContext
 from pipeline.dmesh.coarsening import CoarseningConfig, CollapsingMesh, sample_quadrics
 from pipeline.dmesh.extraction import extract_faces
 from pipeline.dmesh.filling import Surface, close_curves, cure, drop_specks, zip_gaps
+from pipeline.dmesh.flipping import flip_edges
 from pipeline.dmesh.orientation import orient_outward
 from pipeline.dmesh.placement import PlacementConfig, relax_vertices, vertex_count
 from pipeline.dmesh.refinement import closest_on_faces, refine_positions, snap_border
@@ -23,7 +24,7 @@ from pipeline.points.normalization import Samples, normalize_samples
 from pipeline.points.sample_planes import SamplePlanes, estimate_planes
 from pipeline.points.thinning import thin
 from pipeline.stages.stage import Stage
-from pipeline.topology import compact
+from pipeline.topology import compact, orient_faces
 from pipeline.types import Indices, PointCloud, Points, SurfaceMesh
 
 log = logging.getLogger("simmesh")
@@ -41,14 +42,19 @@ class RefinementConfig:
     rounds: int = 2
     """Rounds before coarsening."""
     damping: float = 0.02
-    """Pull of a vertex towards its place, relative to the samples."""
-    final_damping: float = 0.2
-    """The same in the round after coarsening, which is kept where it brings the samples nearer."""
+    """Pull of a vertex back along the surface, relative to the samples."""
+    normal_damping: float = 0.005
+    """Pull of a vertex back along its normal."""
+    final_rounds: int = 3
+    """Rounds after coarsening, each with edge flips; one is kept where it brings the samples nearer."""
+    final_damping: float = 0.05
+    """Pull of a vertex back along the surface in those rounds."""
 
     def __post_init__(self) -> None:
-        if self.rounds < 0:
-            raise ValueError(f"rounds: expected 0 or more, got {self.rounds}")
-        for name in ("damping", "final_damping"):
+        for name in ("rounds", "final_rounds"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: expected 0 or more, got {getattr(self, name)}")
+        for name in ("damping", "normal_damping", "final_damping"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: expected a positive number, got {getattr(self, name)}")
 
@@ -217,6 +223,7 @@ class _Reconstruction:
                 self.planes,
                 self.border,
                 damping=settings.damping,
+                normal_damping=settings.normal_damping,
                 largest_step=0.5,
                 device=self.context.device,
             )
@@ -225,43 +232,50 @@ class _Reconstruction:
         return points
 
     def _coarsen(self, points: Points, faces: Indices) -> tuple[Points, Indices]:
-        """Collapse edges to the wanted number of faces or error; fit again where that helps."""
+        """Collapse edges to the wanted number of faces or error; then fit and flip where that helps."""
         config, device = self.config, self.context.device
-        if len(faces) <= config.max_faces and not config.max_error:
-            return points, faces
-        settings = config.coarsening
-        quadrics, weight = sample_quadrics(points, faces, self.samples, self.planes, settings, device)
-        start = len(faces)
+        if len(faces) > config.max_faces or config.max_error:
+            settings = config.coarsening
+            quadrics, weight = sample_quadrics(points, faces, self.samples, self.planes, settings, device)
+            mesh = CollapsingMesh(points, faces, quadrics, weight, device)
+            start = len(faces)
 
-        def progress(left: int, target: int) -> None:
-            self._report("coarsening", start - left, max(start - target, 1), faces=left)
+            def progress(left: int, target: int) -> None:
+                self._report("coarsening", start - left, max(start - target, 1), faces=left)
 
-        mesh = CollapsingMesh(points, faces, quadrics, weight, device)
-        mesh.collapse(config.max_faces, settings, progress=progress)
-        if config.max_error:
-            limit = config.max_error / self.normalization.length
-            mesh.collapse(4, settings, largest_error=limit, progress=progress)
-        points, faces = mesh.compact()
-        if len(faces) > config.max_faces:
-            log.warning("coarsening stopped at %d faces: no further collapse is safe", len(faces))
-        return self._fit_again(points, faces), faces
+            mesh.collapse(config.max_faces, settings, progress=progress)
+            if config.max_error:
+                limit = config.max_error / self.normalization.length
+                mesh.collapse(4, settings, largest_error=limit, progress=progress)
+            points, faces = mesh.compact()
+            if len(faces) > config.max_faces:
+                log.warning("coarsening stopped at %d faces: no further collapse is safe", len(faces))
+        return self._polish(points, faces)
 
-    def _fit_again(self, points: Points, faces: Indices) -> Points:
-        """Take one careful step and keep it when the samples come nearer and no intersection appears."""
-        device = self.context.device
-        step = refine_positions(
-            points,
-            faces,
-            self.samples,
-            self.planes,
-            BorderSamples.none(3),
-            damping=self.config.refinement.final_damping,
-            largest_step=0.15,
-            device=device,
-        )
-        after = closest_on_faces(step.points, faces, self.samples, device).distance.mean()
-        self._report("fit", 1, 1, distance=float(after))
-        return step.points if after < step.distance else points
+    def _polish(self, points: Points, faces: Indices) -> tuple[Points, Indices]:
+        """Flip edges and take careful steps in turn; keep what brings the samples nearer."""
+        settings, device = self.config.refinement, self.context.device
+        faces, _ = orient_faces(faces)
+        best = closest_on_faces(points, faces, self.samples, device).distance.mean()
+        for i in range(settings.final_rounds):
+            trial, _ = flip_edges(points, faces, self.samples, rounds=1, device=device)
+            step = refine_positions(
+                points,
+                trial,
+                self.samples,
+                self.planes,
+                BorderSamples.none(3),
+                damping=settings.final_damping,
+                normal_damping=settings.normal_damping,
+                largest_step=0.3,
+                device=device,
+            )
+            distance = closest_on_faces(step.points, trial, self.samples, device).distance.mean()
+            self._report("fit", i + 1, settings.final_rounds, distance=float(distance))
+            if distance >= best:
+                break
+            points, faces, best = step.points, trial, distance
+        return points, faces
 
     def _describe(self, mesh: SurfaceMesh) -> None:
         """Say in the log and the counts what is not as a closed surface has it."""
