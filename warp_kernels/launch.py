@@ -1,8 +1,8 @@
 """Launch a kernel in slices over CPU threads; on CUDA a plain launch.
 
-A CPU launch of Warp is one sequential loop, and the interpreter lock is released while it runs. So slices of a
-kernel that only gathers (every thread writes its own rows, no atomics) run at the same time with equal results.
-The first argument of such a kernel is `offset: int`, and its first line is `i = wp.tid() + offset`.
+A CPU launch of Warp is one sequential loop, and the interpreter lock is released while it runs. So slices of
+a kernel that only gathers (every thread writes its own rows, no atomics) run at the same time with equal
+results. The first argument of such a kernel is `offset: int`, and its first line is `i = wp.tid() + offset`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _executor: ThreadPoolExecutor | None = None
 
 
 def thread_count() -> int:
-    """Return how many CPU threads a sliced launch uses: `SIMMESH_THREADS`, else the cores this process may use."""
+    """Return the CPU threads of a sliced launch: `SIMMESH_THREADS`, else the cores of this process."""
     value = os.environ.get("SIMMESH_THREADS", "")
     if value.isdigit() and int(value) > 0:
         return int(value)
@@ -39,10 +39,10 @@ def launch_sliced(kernel: Any, count: int, inputs: list[Any], outputs: list[Any]
         return
     if _executor is None or _executor._max_workers != threads:
         _executor = ThreadPoolExecutor(threads, thread_name_prefix="simmesh")
-    # A module must be loaded before threads launch from it; an empty launch does that.
-    wp.launch(kernel, dim=0, inputs=[0, *inputs], outputs=outputs, device=device, record_tape=False)
     slices = max(1, min(8 * threads, count // MIN_SLICE))
     edges = [count * i // slices for i in range(slices + 1)]
+    # The first item alone loads the module, which two threads must not do at once.
+    edges.insert(1, 1)
 
     def work(i: int) -> None:
         wp.launch(
@@ -54,5 +54,6 @@ def launch_sliced(kernel: Any, count: int, inputs: list[Any], outputs: list[Any]
             record_tape=False,
         )
 
-    for _ in _executor.map(work, range(slices)):
+    work(0)
+    for _ in _executor.map(work, range(1, slices + 1)):
         pass

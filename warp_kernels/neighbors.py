@@ -1,10 +1,12 @@
 """Exact k nearest points over the cell list of `neighbors_cells`, fast on crowded and on empty space.
 
-Around a query the cells are visited ring by ring; with m the distance to the nearest side of the visited block beyond
-which cells exist, every unseen point is at least m away, and the search ends as soon as the kth best distance <= m.
-Two additions bound the cost on any cloud: ranges of crowded cells are walked by skipping boxes (a million equal
-points are passed in a few steps once k of them are found), and after `RINGS` rings without an end, for a query far
-from all points, the whole list is walked in the same way, from the bound that the box nearest to the query gives.
+Around a query the cells are visited ring by ring; with m the distance to the nearest side of the visited
+block beyond which cells exist, every unseen point is at least m away, and the search ends as soon as the kth
+best distance <= m.
+Two additions bound the cost on any cloud: ranges of crowded cells are walked by skipping boxes (a million
+equal points are passed in a few steps once k of them are found), and after `RINGS` rings without an end, for
+a query far from all points, the whole list is walked in the same way, from the bound that the box nearest to
+the query gives.
 """
 
 from __future__ import annotations
@@ -127,17 +129,18 @@ def nearest_kernel(
                 base = (z * cells.ny + y) * cells.nx
                 if ring == 1 or wp.abs(z - c[2]) == ring or wp.abs(y - c[1]) == ring:
                     worst = scan_nearest(
-                        cells, cells.start[base + x0], cells.start[base + x1 + 1], q, own, row, k, bound, worst,
-                        index, distance,
+                        cells, cells.start[base + x0], cells.start[base + x1 + 1], q, own, row, k, bound,
+                        worst, index, distance,
                     )  # fmt: skip
                 else:
-                    # Inner rows of a shell: only the two end cells are new. One call site, so one copy of the code.
+                    # Inner rows of a shell: only the two end cells are new. One call site, so one copy of the
+                    # code.
                     for side in range(2):
                         x = c[0] - ring + side * 2 * ring
                         if x >= 0 and x < cells.nx:
                             worst = scan_nearest(
-                                cells, cells.start[base + x], cells.start[base + x + 1], q, own, row, k, bound,
-                                worst, index, distance,
+                                cells, cells.start[base + x], cells.start[base + x + 1], q, own, row, k,
+                                bound, worst, index, distance,
                             )  # fmt: skip
         m = visited_margin(cells, c, ring, q)
         if m >= wp.float64(INFINITY) * wp.float64(0.5) or (m > wp.float64(0.0) and worst <= m * m):

@@ -1,8 +1,9 @@
 """Cell list: points sorted by cell, with bounding boxes over runs of points, so that crowded cells stay fast.
 
-Points are stored in cell order (x fastest), so that a row of cells is one contiguous range. Every 16^l consecutive
-points (l = 1, 2, ...) have a bounding box: a range longer than `CROWDED` is walked by skipping the largest aligned
-block whose box is out of reach. Border cells are unbounded outward, so points may leave the box of the grid.
+Points are stored in cell order (x fastest), so that a row of cells is one contiguous range. Every 16^l
+consecutive points (l = 1, 2, ...) have a bounding box: a range longer than `CROWDED` is walked by skipping
+the largest aligned block whose box is out of reach. Border cells are unbounded outward, so points may leave
+the box of the grid.
 
 Everything is float64, and points of the plane are stored with z = 0: one layer of cells, the same code.
 No adjoint: indices are constants of differentiation.
@@ -57,7 +58,7 @@ def lift(p: wp.vec3d):
 
 @wp.func
 def cell_coordinate(x: wp.float64, lower: wp.float64, inv_size: wp.float64, n: int):
-    """Cell of a coordinate along one axis; clamped before the conversion, which far queries would overflow."""
+    """Cell along one axis; clamped before the conversion, which far queries would overflow."""
     return int(wp.clamp(wp.floor((x - lower) * inv_size), wp.float64(0.0), wp.float64(n - 1)))
 
 
@@ -81,7 +82,7 @@ def box_distance_squared(lower: wp.vec3d, upper: wp.vec3d, q: wp.vec3d):
 
 @wp.func
 def skip_blocks(cells: CellList, j: int, q: wp.vec3d, worst: wp.float64, bound: wp.float64):
-    """End of the largest block that starts at j and cannot hold a squared distance < worst and <= bound; else j."""
+    """End of the largest block from j without a squared distance < worst and <= bound; else j."""
     level = int(0)
     while level < cells.levels and (j & ((1 << (4 * (level + 1))) - 1)) == 0:
         level += 1
@@ -97,7 +98,7 @@ def skip_blocks(cells: CellList, j: int, q: wp.vec3d, worst: wp.float64, bound: 
 
 @wp.func
 def visited_margin(cells: CellList, c: wp.vec3i, ring: int, q: wp.vec3d):
-    """Distance from q to the nearest side of the visited block beyond which cells exist; INFINITY when none do."""
+    """Distance from q to the nearest side of the visited block with cells beyond, or INFINITY."""
     m = wp.float64(INFINITY)
     h = cells.size
     if c[0] - ring > 0:
@@ -220,7 +221,8 @@ def lift_points(points: wp.array, out: wp.array) -> None:
 
 
 def sort_by_cell(points, cells, key, order, count, occupied) -> None:
-    """Fill `order` (stable by cell) and `cells.start`; `occupied` gets the occupied cells and the largest count.
+    """Fill `order` (stable by cell) and `cells.start`; `occupied` gets the occupied cells and the largest
+    count.
 
     Args:
         points: Positions, shape (n,) of vec3d.

@@ -1,9 +1,9 @@
 """Exact nearest neighbours of points in the plane and in space.
 
-`nearest_neighbors` is the numpy door; `PointCells` keeps the cell list on the device for callers that search often.
-The cost stays near linear on any cloud: the cell size follows the number of occupied cells (surfaces fill few cells of
-their box), and cells that stay crowded (clusters, duplicates) are ordered along a space-filling curve of ranks, which
-does not depend on the scale of the cluster, so that the searches can skip most of them.
+`nearest_neighbors` is the numpy door; `PointCells` keeps the cell list on the device for callers that search
+often. The cost stays near linear on any cloud: the cell size follows the number of occupied cells (surfaces fill few
+cells of their box), and cells that stay crowded (clusters, duplicates) are ordered along a space-filling
+curve of ranks, which does not depend on the scale of the cluster, so that the searches can skip most of them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def nearest_neighbors(
 
     Args:
         points: Positions, shape (n, d), d = 2 or 3.
-        queries: Where to look, shape (m, d); every point itself, then left out of its own neighbours, if None.
+        queries: Where to look, shape (m, d); every point itself (then not its own neighbour) if None.
 
     Returns:
         Index of each neighbour, shape (m, k), and its distance, shape (m, k); where there are fewer than k
@@ -126,7 +126,11 @@ class PointCells:
         queries: wp.array | None = None,
         out: tuple[wp.array, wp.array] | None = None,
     ) -> tuple[wp.array, wp.array]:
-        """Find the k nearest points of every point (itself left out) or query: index (m, k), distance (m, k)."""
+        """Find the k nearest points of every query, or of every point, itself left out.
+
+        Returns:
+            Index (m, k) and distance (m, k); `out` where given.
+        """
         m = self.count if queries is None else queries.shape[0]
         if out is None:
             out = (
@@ -172,7 +176,7 @@ class PointCells:
         self.cells.points = wp.empty(self.count, dtype=wp.vec3d, device=self.device)
 
     def _choose_grid(self, per_cell: float) -> None:
-        """Choose the cell size: volume of the box over n, then smaller while occupied cells hold too many points."""
+        """Choose the cell size: volume of the box over n, smaller while occupied cells are too full."""
         n = self.count
         host = self._lifted.numpy()
         lower, upper = host.min(axis=0), host.max(axis=0)
@@ -220,7 +224,7 @@ class PointCells:
         kernels.fill_cells(self._lifted, self.cells)
 
     def _order_crowded_cells(self) -> None:
-        """Order the points inside crowded cells along a Morton curve of their coordinate ranks (on the host)."""
+        """Order the points of crowded cells along a Morton curve of their coordinate ranks, on the host."""
         start = self.cells.start.numpy()
         crowded = np.diff(start) > int(kernels.CROWDED)
         order = self.cells.order.numpy().copy()

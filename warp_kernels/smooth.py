@@ -1,0 +1,62 @@
+"""Smooth functions that stay finite, value and derivative.
+
+    sigmoid(x)      = 1 / (1 + exp(-x)) = 1/2 + 1/2 tanh(x / 2)
+    soft_minimum(x) = -1/beta log(1/m sum_i exp(-beta x_i))
+    d soft_minimum / d x_i = softmax(-beta x)_i
+
+The soft minimum of m equal values is that value, and it is never more than log(m)/beta above the smallest
+one. Its exact derivative is the softmax weight, which DMesh uses as a detached weight.
+"""
+
+from __future__ import annotations
+
+import warp as wp
+
+wp.set_module_options({"enable_backward": False})
+
+SOFT_MINIMUM_SHARPNESS = wp.constant(wp.float64(100.0))
+"""beta; DMesh uses 100 for real values in [0, 1]."""
+
+
+@wp.func
+def sigmoid(x: wp.float64):
+    """The tanh form: exp overflows for the very negative arguments that sliver balls give."""
+    half = wp.float64(0.5)
+    return half + half * wp.tanh(half * x)
+
+
+@wp.func
+def soft_minimum(x: wp.vec2d):
+    low = wp.min(x[0], x[1])
+    s = wp.exp(SOFT_MINIMUM_SHARPNESS * (low - x[0])) + wp.exp(SOFT_MINIMUM_SHARPNESS * (low - x[1]))
+    return low - wp.log(s / wp.float64(2.0)) / SOFT_MINIMUM_SHARPNESS
+
+
+@wp.func
+def soft_minimum(x: wp.vec3d):
+    low = wp.min(x[0], wp.min(x[1], x[2]))
+    s = (
+        wp.exp(SOFT_MINIMUM_SHARPNESS * (low - x[0]))
+        + wp.exp(SOFT_MINIMUM_SHARPNESS * (low - x[1]))
+        + wp.exp(SOFT_MINIMUM_SHARPNESS * (low - x[2]))
+    )
+    return low - wp.log(s / wp.float64(3.0)) / SOFT_MINIMUM_SHARPNESS
+
+
+@wp.func
+def soft_minimum_weights(x: wp.vec2d):
+    """Derivative of `soft_minimum`: softmax(-beta x)."""
+    low = wp.min(x[0], x[1])
+    e = wp.vec2d(wp.exp(SOFT_MINIMUM_SHARPNESS * (low - x[0])), wp.exp(SOFT_MINIMUM_SHARPNESS * (low - x[1])))
+    return e / (e[0] + e[1])
+
+
+@wp.func
+def soft_minimum_weights(x: wp.vec3d):
+    low = wp.min(x[0], wp.min(x[1], x[2]))
+    e = wp.vec3d(
+        wp.exp(SOFT_MINIMUM_SHARPNESS * (low - x[0])),
+        wp.exp(SOFT_MINIMUM_SHARPNESS * (low - x[1])),
+        wp.exp(SOFT_MINIMUM_SHARPNESS * (low - x[2])),
+    )
+    return e / (e[0] + e[1] + e[2])
