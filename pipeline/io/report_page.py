@@ -112,7 +112,9 @@ def verdict(contents: Contents) -> tuple[str, str, str, list[str]]:
         return "bad", "✕", f"Not ready for simulation: {count}", lines
     if ready is False:
         return "bad", "✕", "Not ready for simulation", ["The manifest of the run says so."]
-    if ready is None and contents.manifest:
+    if not contents.manifest:
+        return "open", "?", "All checks pass, but the run has no readable manifest", contents.problems
+    if ready is None:
         return "open", "?", "Validated, but the run has not ended", []
     return "good", "✓", f"Ready for simulation: all {len(report.checks)} checks pass", []
 

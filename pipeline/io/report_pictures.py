@@ -33,7 +33,7 @@ def pictures(contents: Contents) -> str:
     """Return the figures; a stage without result keeps its place and says why."""
     shown = {name: contents.geometry(name) for name, _, _ in STEPS}
     shapes = [g for g in shown.values() if g is not None]
-    view = common_view([upright(g.points, g.frame) for g in shapes if g.points.shape[1] == 3])
+    view = common_view([upright(g.points, g.frame) for g in shapes if g.points.shape[1] == 3], SIZE)
     frame = _flat_frame([g.points for g in shapes if g.points.shape[1] == 2])
     figures = []
     for name, title, stage in STEPS:
@@ -47,7 +47,7 @@ def pictures(contents: Contents) -> str:
             segments = geometry.faces if isinstance(geometry, SurfaceMesh) else None
             image = draw_plane(geometry.points, segments, color="var(--accent)", frame=frame)
         else:
-            png = encode_png(draw(geometry, view))
+            png = encode_png(draw(geometry, view, SIZE))
             image = (
                 f'<img alt="{escape(title)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
             )
@@ -73,7 +73,7 @@ def legend() -> str:
     )
 
 
-def draw(geometry: Geometry, view: View | None, size: tuple[int, int] = SIZE) -> Picture:
+def draw(geometry: Geometry, view: View | None, size: tuple[int, int]) -> Picture:
     """Draw a 3D cloud, surface, or tet mesh cut open and coloured by smallest dihedral angle."""
     points = upright(geometry.points, geometry.frame)
     if isinstance(geometry, PointCloud):
@@ -90,7 +90,7 @@ def draw(geometry: Geometry, view: View | None, size: tuple[int, int] = SIZE) ->
     return draw_tets(points, geometry.tets, angle, plane=plane, view=view, size=size)
 
 
-def common_view(points: list[NDArray], size: tuple[int, int] = SIZE) -> View | None:
+def common_view(points: list[NDArray], size: tuple[int, int]) -> View | None:
     """Return a view that frames all shapes, or None without any."""
     filled = [p for p in points if len(p)]
     return three_quarter_view(np.concatenate(filled), aspect=size[0] / size[1]) if filled else None

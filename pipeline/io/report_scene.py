@@ -103,7 +103,7 @@ def cluster_faces(points: NDArray, faces: NDArray, limit: int) -> tuple[NDArray,
 
 def _cloud(name: str, label: str, cloud: PointCloud, points: NDArray) -> dict[str, Any]:
     step = -(-len(points) // MAX_POINTS)
-    note = f"Every {step}th of {len(points):,} points is shown." if step > 1 else ""
+    note = f"One in {step} of {len(points):,} points is shown." if step > 1 else ""
     shown = {"name": name, "label": label, "kind": "points", "note": note}
     shown |= {"points": encode(points[::step], "<f4"), "radius": 0.7 * point_spacing(points[::step])}
     if cloud.normals is not None:

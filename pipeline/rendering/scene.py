@@ -27,7 +27,7 @@ class Style:
     """Width of an edge [pixels]."""
     edge_color: str = "#1d2733"
     smooth: bool = False
-    """Shade with vertex normals where neighbouring faces bend by less than 50 degrees."""
+    """Shade with vertex normals where all faces of a vertex are within 50 degrees of its normal."""
     shadow: float = 0.5
     """Strength of the shadow on the ground; 0 draws none."""
     rays: int = 48
@@ -38,7 +38,7 @@ def corner_normals(points: NDArray, faces: NDArray, crease: float) -> NDArray[np
     """Return unit normals per corner, shape (f, 3, 3): of the face, or smoothed where the surface is smooth.
 
     Args:
-        crease: A corner takes the vertex normal where it is within this angle of its face's [degrees];
+        crease: A vertex is smooth when its normal is within this angle of those of all its faces [degrees];
             0 gives flat shading.
     """
     a, b, c = (points[faces[:, k]] for k in range(3))
@@ -53,8 +53,10 @@ def corner_normals(points: NDArray, faces: NDArray, crease: float) -> NDArray[np
             vertex[:, axis] += np.bincount(faces[:, k], weights=area[:, axis], minlength=len(points))
     vertex /= np.maximum(np.linalg.norm(vertex, axis=1), 1e-300)[:, None]
     smooth = vertex[faces]
-    near = (smooth * corners).sum(axis=2) > np.cos(np.radians(crease))
-    return np.where(near[..., None], smooth, corners)
+    bent = (smooth * corners).sum(axis=2) < np.cos(np.radians(crease))
+    creased = np.zeros(len(points), dtype=bool)
+    creased[faces[bent]] = True
+    return np.where(creased[faces][..., None], corners, smooth)
 
 
 def surface_openness(

@@ -128,7 +128,7 @@
       i.forEach((v, k) => {
         position.set(k === 0 ? a : k === 1 ? b : c, 9 * f + 3 * k);
         const s = smooth ? at(smooth, v) : flat;
-        normal.set(smooth && dot(s, flat) > 0.64 ? s : flat, 9 * f + 3 * k);
+        normal.set(smooth && dot(s, s) > 0 ? s : flat, 9 * f + 3 * k);
         for (let j = 0; j < 3; j++) color[12 * f + 4 * k + j] = 255 * Math.pow(paint[j], 1 / 2.2);
         color[12 * f + 4 * k + 3] = shape.openness ? shape.openness[v] : 255;
       });
@@ -143,6 +143,13 @@
       for (let c = 0; c < 3; c++) for (let j = 0; j < 3; j++) n[3 * f[k + c] + j] += w[j];
     }
     for (let v = 0; v < n.length / 3; v++) n.set(unit(at(n, v)), 3 * v);
+    // A vertex whose faces bend by more than 50 degrees lies on a crease: it stays flat, marked by a zero normal.
+    const creased = new Uint8Array(n.length / 3);
+    for (let k = 0; k < f.length; k += 3) {
+      const a = at(p, f[k]), w = unit(cross(minus(at(p, f[k + 1]), a), minus(at(p, f[k + 2]), a)));
+      for (let c = 0; c < 3; c++) if (dot(at(n, f[k + c]), w) < 0.64) creased[f[k + c]] = 1;
+    }
+    creased.forEach((bent, v) => { if (bent) n.fill(0, 3 * v, 3 * v + 3); });
     return (shape.smooth = n);
   };
   for (const s of shapes) {
