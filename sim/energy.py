@@ -1,7 +1,8 @@
 """Energies of positions: elastic, dead loads such as gravity, ground contact, and inertia of a time step.
 
-One protocol, so that any solver minimises any sum. An energy names the block pattern of its Hessian once (`rows`,
-`columns`); `hessian` then fills the values of just those blocks. All arrays live on the device of the model.
+One protocol, so that any solver minimises any sum. An energy names the block pattern of its Hessian once
+(`rows`, `columns`); `hessian` then fills the values of just those blocks. All arrays live on the device of
+the model.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Energy(Protocol):
         """Return block rows and columns of the Hessian, both of shape (k,); empty for a linear energy."""
 
     def hessian(self, x: wp.array, out: wp.array) -> None:
-        """Write the positive semi-definite Hessian blocks [N/m] in the order of `pattern`, mat33d of shape (k,)."""
+        """Write the semi-definite Hessian blocks [N/m] in the order of `pattern`, mat33d of shape (k,)."""
 
     def step_bound(self, x: wp.array, dx: wp.array) -> float:
         """Return the fraction of `dx` that may be taken, at most inf; the energy is finite below it."""
@@ -62,7 +63,8 @@ class Elastic:
     """Energy of the tets of a model in its material.
 
     Args:
-        is_projected: Clamp the Hessian's eigenvalues at zero; turn it off for the tangent of a modal analysis.
+        is_projected: Clamp the Hessian's eigenvalues at zero; turn it off for the tangent of a modal
+            analysis.
     """
 
     name = "elastic"

@@ -1,8 +1,9 @@
 """Advance a body in time, or to rest under a load.
 
-Implicit Euler: x = argmin E(x) + sum m / (2 dt^2) |x - x_0 - dt v_0|^2,  v = (x - x_0) / dt. First order, unconditionally
-stable; energy never grows (up to the residual), and vibrations faster than 1/dt are damped. In free fall from rest it
-gives exactly v = -g t and x - x_0 = -g t (t + dt) / 2.
+    implicit Euler   x = argmin E(x) + sum m / (2 dt^2) |x - x_0 - dt v_0|^2,   v = (x - x_0) / dt
+
+First order, unconditionally stable; the energy never grows (up to the residual), and vibrations faster than 1/dt
+are damped. In free fall from rest it gives exactly v = -g t and x - x_0 = -g t (t + dt) / 2.
 """
 
 from __future__ import annotations
@@ -59,8 +60,8 @@ class ImplicitEuler:
         """Return the state one step later.
 
         Args:
-            guess: Positions to start Newton from [m], shape (n, 3); where the vertices are now if None. Energies with
-                a step bound (contact) must be finite there.
+            guess: Positions to start Newton from [m], shape (n, 3); where the vertices are now if None.
+                Energies with a step bound (contact) must be finite there.
             number: Step number that an error carries.
 
         Raises:
@@ -80,8 +81,8 @@ class ImplicitEuler:
 class Relaxation(ImplicitEuler):
     """Steps without memory of velocity, of growing length: they end in a stable equilibrium.
 
-    Each is a minimisation anchored to the last positions by inertia, so that a body that may slide or roll freely
-    still has a well-posed step.
+    Each is a minimisation anchored to the last positions by inertia, so that a body that may slide or roll
+    freely still has a well-posed step.
     """
 
     def settle(

@@ -1,7 +1,8 @@
 """Solve A dx = b for the 3x3 block matrix of a Newton step: sparse LU on the CPU, preconditioned CG anywhere.
 
-The block pattern of a model does not change, so everything that depends on it alone is done once: the map from the
-blocks of the elements to the blocks of the matrix, and for LU the fill-reducing order of the vertices.
+The block pattern of a model does not change, so everything that depends on it alone is done once: the map
+from the blocks of the elements to the blocks of the matrix, and for LU the fill-reducing order of the
+vertices.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import warp.sparse as wps
 from numpy.typing import NDArray
 from scipy.linalg import eigvalsh_tridiagonal
 from scipy.sparse import bsr_matrix, csc_matrix, identity
-from scipy.sparse.linalg import splu
+from scipy.sparse.linalg import SuperLU, splu
 
 from warp_kernels import conjugate_gradient
 
@@ -87,7 +88,7 @@ class LinearSolver(Protocol):
     """Solves with one `BlockMatrix`, again and again."""
 
     def solve(self, b: wp.array, out: wp.array, tolerance: float) -> int:
-        """Write the solution to `out`, vec3d of shape (n,); return the iterations taken (0 for a direct solver).
+        """Write the solution to `out`, vec3d of shape (n,); return the iterations (0 for a direct solver).
 
         Args:
             tolerance: Residual norm over the norm of `b`; a direct solver ignores it.
@@ -97,26 +98,44 @@ class LinearSolver(Protocol):
         """
 
 
-class DirectSolver:
-    """LU of SuperLU without pivoting, for symmetric positive definite matrices.
+def fill_reducing_order(offsets: NDArray[np.int32], columns: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Return an order of the scalar unknowns that keeps a factorisation sparse, shape (3 n,).
 
-    The vertices are ordered once by minimum degree on the graph of blocks: a ninth of the work of ordering the
-    scalar matrix, and less fill. Each solve then permutes the values and factors in the given order.
+    The vertices are ordered by minimum degree on the graph of blocks: a ninth of the work of ordering the
+    scalar matrix, and less fill.
+
+    Args:
+        offsets: First block of each row, shape (n + 1,).
+        columns: Column of each block.
     """
+    n = len(offsets) - 1
+    graph = csc_matrix((np.ones(len(columns)), columns, offsets), shape=(n, n))
+    dominant = csc_matrix(graph + float(np.diff(offsets).max()) * identity(n, format="csc"))
+    order = np.argsort(factor_as_ordered(dominant, "MMD_AT_PLUS_A").perm_c)
+    return (3 * order[:, None] + np.arange(3)).ravel()
+
+
+def factor_as_ordered(matrix: csc_matrix, order: str = "NATURAL") -> SuperLU:
+    """Factor a symmetric positive definite matrix without pivoting.
+
+    Raises:
+        ArithmeticError: The matrix is singular or not finite.
+    """
+    try:
+        return splu(matrix, permc_spec=order, diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+    except RuntimeError as error:
+        raise ArithmeticError(f"the matrix cannot be factored: {error}") from error
+
+
+class DirectSolver:
+    """Sparse LU of symmetric positive definite matrices; the order is found once, each solve factors."""
 
     def __init__(self, matrix: BlockMatrix) -> None:
         self.matrix = matrix
-        n = matrix.vertex_count
-        graph = csc_matrix((np.ones(matrix.block_count), matrix.columns, matrix.offsets), shape=(n, n))
-        dominant = graph + float(np.diff(matrix.offsets).max()) * identity(n, format="csc")
-        options = {"SymmetricMode": True}
-        factor = splu(
-            csc_matrix(dominant), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options
-        )
-        order = np.argsort(factor.perm_c)
-        self._order = (3 * order[:, None] + np.arange(3)).ravel()
+        self._order = fill_reducing_order(matrix.offsets, matrix.columns)
+        size = 3 * matrix.vertex_count
         position = np.arange(9 * matrix.block_count, dtype=np.float64).reshape(-1, 3, 3)
-        scalar = bsr_matrix((position, matrix.columns, matrix.offsets), shape=(3 * n, 3 * n)).tocsr()
+        scalar = bsr_matrix((position, matrix.columns, matrix.offsets), shape=(size, size)).tocsr()
         permuted = csc_matrix(scalar[self._order][:, self._order])
         permuted.sort_indices()
         self._source = permuted.data.astype(np.int64)
@@ -126,15 +145,10 @@ class DirectSolver:
         m = self.matrix
         values = m.matrix.values.numpy()[: m.block_count].reshape(-1)
         self._permuted.data = values[self._source]
-        try:
-            options = {"SymmetricMode": True}
-            factor = splu(self._permuted, permc_spec="NATURAL", diag_pivot_thresh=0.0, options=options)
-        except RuntimeError as error:
-            raise ArithmeticError(f"the matrix of the Newton step cannot be factored: {error}") from error
         x = np.empty(3 * m.vertex_count)
-        x[self._order] = factor.solve(b.numpy().reshape(-1)[self._order])
+        x[self._order] = factor_as_ordered(self._permuted).solve(b.numpy().reshape(-1)[self._order])
         if not np.isfinite(x).all():
-            raise ArithmeticError("the matrix of the Newton step is singular")
+            raise ArithmeticError("the matrix is singular")
         out.assign(wp.array(x.reshape(-1, 3), dtype=wp.vec3d, device=out.device))
         return 0
 
@@ -207,7 +221,8 @@ class ConjugateGradient:
                     low, high = self._ritz_values(step + 1)
                     return ConjugateGradientResult(step + 1, residual, low, high)
         raise ArithmeticError(
-            f"conjugate gradients: residual {self._residual() / start:.1e} after {self.max_iterations} iterations, "
+            f"conjugate gradients: residual {self._residual() / start:.1e} "
+            f"after {self.max_iterations} iterations, "
             f"wanted {tolerance:.1e}"
         )
 

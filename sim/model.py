@@ -19,7 +19,7 @@ _OUTWARD = np.array([[1, 2, 3], [0, 3, 2], [0, 1, 3], [0, 2, 1]])
 
 
 def shape_gradients(points: Floats, tets: Ints) -> tuple[Floats, Floats]:
-    """Return the gradients of the four linear shape functions [1/m], (t, 4, 3), and signed volumes [m^3], (t,)."""
+    """Return the gradients of the shape functions [1/m], (t, 4, 3), and the signed volumes [m^3], (t,)."""
     corner = points[tets]
     rest_edges = (corner[:, 1:] - corner[:, :1]).transpose(0, 2, 1)
     volumes = np.linalg.det(rest_edges) / 6.0
@@ -84,8 +84,8 @@ class SoftBodyModel:
             lam: Second Lamé modulus per tet [Pa], shape (t,) or a number; the material's if None.
 
         Raises:
-            ValueError: Wrong shapes, indices out of range, coordinates not finite, tets without positive volume,
-                vertices that no tet uses.
+            ValueError: Wrong shapes, indices out of range, coordinates not finite, tets without positive
+                volume, vertices that no tet uses.
         """
         material = material or Material()
         p = np.ascontiguousarray(points, dtype=np.float64)
@@ -107,7 +107,8 @@ class SoftBodyModel:
         unused = np.flatnonzero(masses == 0)
         if len(unused):
             raise ValueError(
-                f"points: {len(unused)} of {len(p)} belong to no tet, first {unused[:5].tolist()}; remove them"
+                f"points: {len(unused)} of {len(p)} belong to no tet, "
+                f"first {unused[:5].tolist()}; remove them"
             )
         moduli = [
             np.broadcast_to(

@@ -1,8 +1,8 @@
 """Simulated tests of one body: boundary conditions, loads, duration, results.
 
-A scenario is a dataclass of settings with `run(model)`; list it in `SCENARIOS` and config finds it by name. Lengths
-and times are relative to the size of the body, so that the same settings suit a toy and a building: `size` is the
-longest side of the bounding box at rest. Z is up.
+A scenario is a dataclass of settings with `run(model)`; list it in `SCENARIOS` and config finds it by name.
+Lengths and times are relative to the size of the body, so that the same settings suit a toy and a building:
+`size` is the longest side of the bounding box at rest. Z is up.
 
     drop      falls from `height` onto a frictionless plane, then is relaxed to rest
     stretch   both ends along the longest axis are clamped and pulled apart, in steps of equilibrium
@@ -58,7 +58,7 @@ class Scenario(Protocol):
 
 @dataclass
 class Drop:
-    """Fall of a body from rest onto a frictionless plane under gravity, and what it looks like at rest there."""
+    """Fall of a body from rest onto a frictionless plane, and its rest there."""
 
     name: ClassVar[str] = "drop"
 
@@ -69,7 +69,7 @@ class Drop:
     steps: int = 40
     """Time steps from the first touch on."""
     duration: float = 1.0
-    """Time from the first touch on, over sqrt(2 size / g), the time in which the body would fall its own size."""
+    """Time from the first touch on, over sqrt(2 size / g), in which the body would fall its own size."""
     contact_distance: float = 2e-3
     """Distance at which the ground begins to push, over the size."""
     contact_pressure: float = 0.1
@@ -193,7 +193,7 @@ class _History:
 
 @dataclass
 class Stretch:
-    """Both ends of a body along the longest axis of its bounding box clamped and pulled apart, quasi-static."""
+    """Both ends of the longest side of the bounding box clamped and pulled apart, quasi-static."""
 
     name: ClassVar[str] = "stretch"
 

@@ -2,14 +2,14 @@
 
     solve H dx = -g,   x <- x + a dx,   until  max |g_free| <= tolerance * scale + floor
 
-H is the sum of positive semi-definite element Hessians, so dx descends. `scale` is the largest force that any one
-energy exerts on one component, constraints included: the residual is a share of the forces that balance each other,
-whatever the units. `floor` is what rounding leaves of the elastic forces.
+H is the sum of positive semi-definite element Hessians, so dx descends. `scale` is the largest force that any
+one energy exerts on one component, constraints included: the residual is a share of the forces that balance
+each other, whatever the units. `floor` is what rounding leaves of the elastic forces.
 
-The step a starts at 1, is cut to the bound that the energies state (contact), halved while it would turn an element
-over that is not yet inverted, and then backtracked until the energy falls enough (Armijo), or, where the expected fall
-is too small a share of the energies to be seen in their difference, until the slope along dx has shrunk (Hager & Zhang
-2005, approximate Wolfe condition).
+The step a starts at 1, is cut to the bound that the energies state (contact), halved while it would turn an
+element over that is not yet inverted, and then backtracked until the energy falls enough (Armijo), or, where
+the expected fall is too small a share of the energies to be seen in their difference, until the slope along
+dx has shrunk (Hager & Zhang 2005, approximate Wolfe condition).
 
 Source: Nocedal & Wright 2006, Numerical Optimization, chapter 3; Teran et al. 2005 for the projection.
 """
@@ -17,6 +17,7 @@ Source: Nocedal & Wright 2006, Numerical Optimization, chapter 3; Teran et al. 2
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,8 +33,8 @@ from warp_kernels import time_integration
 Floats = NDArray[np.float64]
 
 _ARMIJO = 1e-4
-_FINE = 1e-8
 _ROUNDING = 1e-12
+_FINE = 1e4
 _EPS = np.finfo(np.float64).eps
 
 
@@ -101,9 +102,7 @@ class Newton:
             model.device,
         )
         ends = np.cumsum([0, *(len(rows) for rows, _ in patterns)])
-        self._slices = [
-            self.matrix.blocks[int(a) : int(b)] if b > a else None for a, b in zip(ends[:-1], ends[1:])
-        ]
+        self._slices = [self.matrix.blocks[int(a) : int(b)] if b > a else None for a, b in pairwise(ends)]
         self.linear_solver: LinearSolver = make_linear_solver(self.config.linear_solver, self.matrix)
         self.elastic = next((e for e in self.energies if isinstance(e, Elastic)), None)
         n, device = model.vertex_count, model.device
@@ -112,6 +111,7 @@ class Newton:
         )
         mean_edge = float(np.cbrt(6.0 * np.sqrt(2.0) * model.volumes.mean()))
         modulus = float((model.lam + 2.0 * model.mu).max())
+        self._rounding_energy = 64.0 * _EPS * modulus * float(model.volumes.sum())
         self._rounding_force = 64.0 * _EPS * modulus * mean_edge
 
     def value(self, x: wp.array) -> tuple[float, dict[str, float]]:
@@ -158,7 +158,8 @@ class Newton:
             observe: Called with (iteration, residual over scale) before each linear solve.
 
         Raises:
-            SimulationDiverged: Not finite, no descent, or not converged in `max_iterations`; carries the last iterate.
+            SimulationDiverged: Not finite, no descent, or not converged in `max_iterations`; carries the last
+                iterate.
         """
         tolerance = self.config.tolerance if tolerance is None else tolerance
         x = self.model.to_device(positions)
@@ -206,8 +207,8 @@ class Newton:
         """Advance x along self._dx; return the new energies, or None when no step lowers them."""
         bound = min((energy.step_bound(x, self._dx) for energy in self.energies), default=np.inf)
         fraction = min(1.0, bound)
-        magnitude = sum(abs(v) for v in values.values())
-        is_fine = abs(slope) <= _FINE * magnitude
+        noise = self._rounding_energy + _ROUNDING * sum(abs(v) for v in values.values())
+        is_fine = abs(slope) <= _FINE * noise
         keeps_upright = self.elastic is not None and self.elastic.volume_ratios(x).min() > 0.0
         filtered = 0
         for _ in range(60):
@@ -217,7 +218,7 @@ class Newton:
                 filtered += 1
                 fraction *= 0.5
                 continue
-            if is_fine and trial_total <= total + _ROUNDING * magnitude:
+            if is_fine and trial_total <= total + noise:
                 self.gradient(self._trial, self._work)
                 is_lower = abs(_inner(self._work, self._dx)) <= 0.9 * abs(slope)
             else:
@@ -240,7 +241,8 @@ class Newton:
         self, reason: str, term: str, x: wp.array, step: int, iteration: int, residual: float, scale: float
     ) -> SimulationDiverged:
         return SimulationDiverged(
-            f"step {step}, iteration {iteration}: {reason}; residual {residual:.3g} N, force scale {scale:.3g} N",
+            f"step {step}, iteration {iteration}: {reason}; "
+            f"residual {residual:.3g} N, force scale {scale:.3g} N",
             step=step,
             term=term,
             positions=x.numpy().copy(),

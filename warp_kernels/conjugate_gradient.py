@@ -1,8 +1,9 @@
 """Preconditioned conjugate gradients on a 3x3 block matrix, the loops between its products, in float64.
 
     constrain     A <- S A S + (I - S),   S = diag(free): a component with free = 0 keeps its value
-    preconditioner  z = D^-1 r,           D: the 3x3 diagonal blocks of A (block Jacobi)
-    alpha = (r, z) / (p, A p);   x += alpha p;   r -= alpha A p;   beta = (r, z)_new / (r, z)_old;   p <- z + beta p
+    precondition  z = D^-1 r,             D: the 3x3 diagonal blocks of A (block Jacobi)
+    descend       alpha = (r, z) / (p, A p);   x += alpha p;   r -= alpha A p
+    turn          beta = (r, z)_new / (r, z)_old;   p <- z + beta p
 
 All scalars stay in device arrays: the loop reads nothing back between its checks of the residual.
 

@@ -4,9 +4,9 @@
     energy of a vertex   pressure * area * d_hat * b(y),    b(y) = -(y - 1)^2 ln y  for 0 < y < 1, else 0
     force on it          -pressure * area * b'(y) n
 
-b has two continuous derivatives at y = 1 and grows without bound at y = 0, so that a body that starts outside and takes
-steps below `step_bound` never touches the plane. `pressure` [Pa] sets how close a load comes: y is about
-pressure * area / force for a heavy load. b'' is positive on (0, 1): no projection is needed.
+b has two continuous derivatives at y = 1 and grows without bound at y = 0, so that a body that starts outside
+and takes steps below `step_bound` never touches the plane. `pressure` [Pa] sets how close a load comes: y is
+about pressure * area / force for a heavy load. b'' is positive on (0, 1): no projection is needed.
 
 Source: Li et al. 2020, Incremental Potential Contact, eq. 6 (here scaled to an energy per area).
 """

@@ -1,23 +1,24 @@
 """Elastic energy of linear tetrahedra: value, gradient and projected Hessian, in float64.
 
-    x_c                corner positions,  F = Ds Dm^-1 = sum_c x_c g_c^T      g_c: shape gradients, W: rest volume
-    energy             W psi(F)
-    gradient           dE/dx_c = W P(F) g_c                                   (the force is its negative)
-    Hessian block      d2E/(dx_a dx_b) = W sum_k l_k (Q_k g_a)(Q_k g_b)^T     l_k, Q_k: eigenpairs of d2psi/dF2
+    x_c             corner positions,  F = Ds Dm^-1 = sum_c x_c g_c^T      g_c: shape gradients, W: volume
+    energy          W psi(F)
+    gradient        dE/dx_c = W P(F) g_c                                   (the force is its negative)
+    Hessian block   d2E/(dx_a dx_b) = W sum_k l_k (Q_k g_a)(Q_k g_b)^T     l_k, Q_k: eigenpairs of d2psi/dF2
 
-With l_k clamped to be non-negative the Hessian is positive semi-definite per tet, so that a Newton step descends.
-In the frame F = U diag(s) V^T, with h = V^T g, the block is U K U^T and (A the projected 3x3 scaling block, `p` half
-the sum and `m` half the difference of the clamped symmetric and antisymmetric eigenvalue of the pair i, j)
+With l_k clamped to be non-negative the Hessian is positive semi-definite per tet, so that a Newton step
+descends. In the frame F = U diag(s) V^T, with h = V^T g, the block is U K U^T and (A the projected 3x3
+scaling block, `p` half the sum and `m` half the difference of the clamped symmetric and antisymmetric
+eigenvalue of the pair i, j)
 
     K[i, i] = A[i, i] h_a[i] h_b[i] + sum_{j != i} p_ij h_a[j] h_b[j]
     K[i, j] = A[i, j] h_a[i] h_b[j] + m_ij h_a[j] h_b[i]
 
-`elastic_kernels(name, functions)` compiles one small module per material, when that material is first used; what a
-material is made of is said in `materials.py`. Sums over the tets of a vertex are gathered, not scattered with atomics,
-so results are the same in every run and on every launch order.
+`elastic_kernels(name, functions)` compiles one small module per material, when that material is first used;
+what a material is made of is said in `materials.py`. Sums over the tets of a vertex are gathered, not
+scattered with atomics, so results are the same in every run and on every launch order.
 
-Source: Sifakis, Barbic 2012, FEM Simulation of 3D Deformable Solids, Alg. 1; Smith, de Goes, Kim 2019, Analytic
-Eigensystems for Isotropic Distortion Energies, section 3.
+Source: Sifakis, Barbic 2012, FEM Simulation of 3D Deformable Solids, Alg. 1; Smith, de Goes, Kim 2019,
+Analytic Eigensystems for Isotropic Distortion Energies, section 3.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Hyperelastic materials: energy density, first Piola stress and the spectrum of the Hessian, as Warp functions.
+"""Hyperelastic materials: energy density, first Piola stress and the spectrum of the Hessian.
 
     F = Ds Dm^-1,   J = det F,   E = (F^T F - I) / 2,   F = U diag(s) V^T with det U = det V = 1 (signed)
 
@@ -8,23 +8,24 @@
     fixed_corotated      psi = mu |F - R|^2 + lam/2 (J - 1)^2,           R = U V^T
     linear               psi = mu e:e + lam/2 tr(e)^2,                   e = (F + F^T)/2 - I
 
-All four have the Lamé moduli mu and lam [Pa] of linear elasticity at F = I, and no energy there: psi_0 is the constant
-mu^2 / (2 (lam + mu)), which no force sees.
+All four have the Lamé moduli mu and lam [Pa] of linear elasticity at F = I, and no energy there: psi_0 is the
+constant mu^2 / (2 (lam + mu)), which no force sees.
 
-For a density of the singular values alone, the 9x9 Hessian d2psi/dF2 in the frame (U, V) falls apart into a 3x3 block
-of scalings and, for each pair (i, j), one symmetric and one antisymmetric mode:
+For a density of the singular values alone, the 9x9 Hessian d2psi/dF2 in the frame (U, V) falls apart into a
+3x3 block of scalings and, for each pair (i, j), one symmetric and one antisymmetric mode:
 
     scaling[i, j]  = d2psi / (ds_i ds_j)
     symmetric[k]   = (psi_i - psi_j) / (s_i - s_j)          k the axis that is neither i nor j
     antisymmetric[k] = (psi_i + psi_j) / (s_i + s_j)
 
-so a material states these nine numbers in closed form, free of the divisions, and `elasticity.py` does the rest.
-The linear material has the same structure in the frame U = V = I, which is its `frame`.
+so a material states these nine numbers in closed form, free of the divisions, and `elasticity.py` does the
+rest. The linear material has the same structure in the frame U = V = I, which is its `frame`.
 
 To add a material, write its four functions and list it in `MATERIALS`; tests and config find it there.
 
-Source: Smith, de Goes, Kim 2018, Stable Neo-Hookean Flesh Simulation, eq. 13 without the logarithmic term, which makes
-the given Lamé moduli exact; Smith, de Goes, Kim 2019, Analytic Eigensystems for Isotropic Distortion Energies, section 3.
+Source: Smith, de Goes, Kim 2018, Stable Neo-Hookean Flesh Simulation, eq. 13 without the logarithmic term,
+which makes the given Lamé moduli exact; Smith, de Goes, Kim 2019, Analytic Eigensystems for Isotropic
+Distortion Energies, section 3.
 """
 
 from __future__ import annotations
@@ -167,7 +168,8 @@ def inverse_or_bound(x: wp.float64) -> wp.float64:
 
 @wp.func
 def fixed_corotated_spectrum(s: wp.vec3d, mu: wp.float64, lam: wp.float64) -> Spectrum:
-    # psi_i = 2 mu (s_i - 1) + lam (J - 1) J / s_i; the shear part of the antisymmetric mode is 2 mu (1 - 2/(s_i + s_j))
+    # psi_i = 2 mu (s_i - 1) + lam (J - 1) J / s_i; the first term gives 2 mu (1 - 2 / (s_i + s_j)) to the
+    # antisymmetric mode.
     h = volume_spectrum(s, lam * (s[0] * s[1] * s[2] - wp.float64(1.0)), lam)
     two_mu = wp.float64(2.0) * mu
     shear = wp.vec3d(two_mu, two_mu, two_mu)

@@ -1,6 +1,6 @@
 """Inertia of an implicit step as an energy, and the vector arithmetic around it, in float64.
 
-    energy    sum_p m_p / (2 dt^2) |x_p - y_p|^2       y: where the vertex would be without forces, x_0 + dt v_0
+    energy    sum_p m_p / (2 dt^2) |x_p - y_p|^2       y = x_0 + dt v_0: where it would be without forces
     gradient  m_p / dt^2 (x_p - y_p)
 
 Its minimum together with the potential energy is the implicit Euler step, v = (x - x_0) / dt.
@@ -96,7 +96,7 @@ def inertia_hessian(masses: wp.array, dt: float, out: wp.array) -> None:
 
 
 def load_energy(x: wp.array, origin: wp.array, loads: wp.array, out: wp.array) -> None:
-    """Evaluate -f . (x - origin) of each vertex [J], shape (n,), for dead loads f [N], vec3d of shape (n,)."""
+    """Evaluate -f . (x - origin) [J], shape (n,), for dead loads f [N], vec3d of shape (n,)."""
     wp.launch(load_energy_kernel, len(x), [x, origin, loads], [out], device=x.device)
 
 
