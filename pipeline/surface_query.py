@@ -102,7 +102,7 @@ class SurfaceQuery:
         return winding_number(self._tree, self._to_unit(queries), accuracy).numpy()
 
     def is_inside(self, queries: Points, level: float = 0.5) -> NDArray[np.bool_]:
-        """Tell where the winding number is above a level, shape (m,): quickly, and with care near the level."""
+        """Tell where the winding number is above a level, shape (m,): quickly, with care near the level."""
         value = self.winding_number(queries, COARSE_ACCURACY)
         close = np.abs(value - level) < COARSE_ERROR
         value[close] = self.winding_number(np.asarray(queries)[close], 2.0 * ACCURACY)

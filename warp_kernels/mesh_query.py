@@ -254,7 +254,7 @@ def closest_point(
 
 
 def ray_distance(mesh: wp.Mesh, origins: wp.array, directions: wp.array, limit: float) -> wp.array:
-    """Find the distance from each origin (m,) to the first triangle along its unit direction (m,), at most limit."""
+    """Find the distance from each origin (m,) to the first triangle along its direction (m,), or limit."""
     distance = wp.empty(len(origins), dtype=wp.float32, device=origins.device)
     wp.launch(
         ray_distance_kernel,

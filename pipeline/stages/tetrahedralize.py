@@ -1,4 +1,4 @@
-"""Surface to tetrahedra: a Delaunay tessellation of points on and inside the surface, labelled by winding number.
+"""Surface to tetrahedra: Delaunay tets of points on and inside the surface, labelled by winding number.
 
 The page docs/algorithms/tetrahedralize.md describes the steps and their limits.
 """
@@ -46,9 +46,9 @@ class TetrahedralizeConfig:
     target_tets: int = 6000
     """Number of tetrahedra to aim at; met within 20 % where the shape allows it."""
     edge_length: float | None = None
-    """Edge length in the unit of the input; replaces `target_tets`. Thin and curved places get shorter edges."""
+    """Edge length in the unit of the input, instead of `target_tets`; shorter where thin or curved."""
     grading: float = 0.5
-    """Growth of the edge length per unit of distance along an axis; smaller is smoother and needs more tets."""
+    """Growth of the edge length per distance along an axis; larger puts more of the tets at the surface."""
     crease_angle: float = 40.0
     """Edges of the surface that turn by more than this [degrees] are kept as creases."""
     adapt_rounds: int = 2
@@ -89,7 +89,7 @@ def tetrahedralize(
     """Fill a surface with tetrahedra; its boundary is closed and manifold whatever the surface is.
 
     Args:
-        surface: Triangles; may be open, self-intersecting, non-manifold, of several components, with cavities.
+        surface: Triangles; may be open, self-intersecting, non-manifold, in several parts, with cavities.
         config: How.
         context: Device, seed, progress and counts.
 
@@ -135,8 +135,8 @@ class _Work:
             self.target = self.field.estimate()
             if self.target > LARGEST_MESH:
                 raise StageError(
-                    f"tetrahedralize: edge length {config.edge_length:g} needs about {self.target:.2g} tetrahedra; "
-                    f"the limit is {LARGEST_MESH:.2g}, use a longer edge"
+                    f"tetrahedralize: edge length {config.edge_length:g} needs about {self.target:.2g} "
+                    f"tetrahedra; the limit is {LARGEST_MESH:.2g}, use a longer edge"
                 )
         else:
             self.target = float(config.target_tets)
@@ -161,7 +161,7 @@ class _Work:
             self.field.set_base(1.0)
 
     def final(self) -> tuple[Solid, int]:
-        """Mesh with care; once more with another base size when the number of tets is off by more than 15 %."""
+        """Mesh with care; again with another base size when the number of tets is off by more than 15 %."""
         for _ in range(3):
             points, surface_count, fixed_count = self._points(self.config.lloyd_iterations)
             rule = make_occupancy(self.query, surface_count)
@@ -179,7 +179,7 @@ class _Work:
         return solid, fixed_count
 
     def _points(self, iterations: int) -> tuple[Points, int, int]:
-        """Return crease points, other surface points and interior points; and how many of the first two and first."""
+        """Return crease, other surface and interior points; how many on the surface, how many on creases."""
         fixed = spread_on_creases(self.clean.points, self.creases, self.field, self.rng)
         on_surface = spread_points(self.samples, self.field, self.query, fixed, iterations, self.rng)
         inside = interior_points(self.field, self.query, on_surface)
@@ -197,7 +197,7 @@ class _Work:
         return tets
 
     def finish(self, solid: Solid, fixed_count: int, surface: SurfaceMesh) -> TetMesh:
-        """Check against the surface, fit the boundary, find the crease edges, and return to the input's coordinates."""
+        """Check against the surface, fit the boundary, find creases, return to the input's coordinates."""
         points, tets = solid.points, solid.tets
         faces, _ = boundary_faces(tets)
         self._check_closure(points, faces)
@@ -248,20 +248,20 @@ class _Work:
         return edges[distance < 0.2 * length]
 
     def _check_closure(self, points: Points, faces: Indices) -> None:
-        """Refuse a boundary that is mostly invented: an open sheet has a half level set, too, but it is no body."""
+        """Refuse a boundary that is mostly invented: an open sheet has a half level set, but is no body."""
         middle = points[faces].mean(axis=1)
         area = np.linalg.norm(area_vectors(points, faces), axis=1)
         far = self.query.closest(middle).distance > 0.5 * self.field(middle)
         share = float(area[far].sum() / area.sum())
         if share > CAP_LIMIT:
             raise StageError(
-                f"tetrahedralize: the surface encloses nothing: {100 * share:.0f} % of the boundary of the solid would "
-                "have to be invented to close it; close the surface, or give it a thickness"
+                f"tetrahedralize: the surface encloses nothing: {100 * share:.0f} % of a closed boundary "
+                "would have to be invented; close the surface, or give it a thickness"
             )
         if share > 0.001:
             open_count = int((~self.clean.is_closed).sum())
             log.warning(
-                "%d open parts were closed by the half level set of the winding number: %.1f %% of the boundary",
+                "%d open parts closed by the half level set of the winding number: %.1f %% of the boundary",
                 open_count,
                 100 * share,
             )
@@ -288,13 +288,15 @@ class _Work:
             )
 
     def _check_volume(self, points: Points, tets: Indices) -> None:
-        """Warn when the volume differs from the one the winding number gives on the grid of the size field."""
+        """Warn when the volume is neither that of the grid of the size field nor the sum over the parts.
+
+        The first fails for bodies thinner than a cell of the grid, the second where parts pierce each other.
+        """
         volume = float(tet_volumes(points, tets).sum())
-        expected = self.field.grid_volume
-        if expected > 0 and abs(volume / expected - 1.0) > 0.1:
-            log.warning(
-                "the solid has %.3g %% of the volume that the surface encloses", 100.0 * volume / expected
-            )
+        parts = float(self.clean.volume.sum())
+        ratios = [volume / expected for expected in (self.field.grid_volume, parts) if expected > 0]
+        if ratios and all(abs(ratio - 1.0) > 0.1 for ratio in ratios):
+            log.warning("the solid has %.3g %% of the volume that the surface encloses", 100.0 * ratios[0])
 
 
 STAGE = Stage(

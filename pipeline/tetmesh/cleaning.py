@@ -1,9 +1,10 @@
-"""Bring a triangle soup into the form that occupancy needs: welded, without duplicates, oriented, cavities turned.
+"""Bring triangles into the form that occupancy needs: welded, single, oriented, cavities turned inward.
 
 Every change is counted. Orientation is decided in three steps:
 
-1. Patches (faces joined by edges of exactly two faces) are oriented consistently; the majority, by area, decides.
-   A component whose edges are all used equally often in both directions already bounds something and stays.
+1. Patches (faces joined by edges of exactly two faces) are oriented consistently; the majority, by area,
+   decides. A component whose edges are all used equally often in both directions already bounds something and
+   stays.
 2. A patch turns outward when its signed volume, with every hole closed by a fan of triangles, is negative.
 3. A closed component inside an odd number of other closed components is a cavity and turns inward.
 """
@@ -81,7 +82,7 @@ def clean_surface(points: Points, faces: Indices, context: RunContext) -> CleanS
     faces = _drop_duplicates(faces, context)
     if len(faces) < 4:
         raise StageError(
-            f"tetrahedralize: a closed surface needs at least 4 different triangles, this one has {len(faces)}"
+            f"tetrahedralize: a closed surface needs at least 4 different faces, this one has {len(faces)}"
         )
     points, faces, _ = compact(points, faces)
     component = components(faces, 2)
@@ -103,11 +104,24 @@ def _weld(points: Points, faces: Indices, context: RunContext) -> tuple[Points, 
 
 
 def _drop_duplicates(faces: Indices, context: RunContext) -> Indices:
-    """Keep the first of the faces that have the same vertices, whatever their orientation."""
-    _, inverse, _ = unique_rows(faces)
-    _, first = np.unique(inverse, return_index=True)
-    context.count("duplicate_faces", len(faces) - len(first), "duplicate faces dropped")
-    return np.ascontiguousarray(faces[np.sort(first)])
+    """Keep the first of the faces that have the same vertices; none of two that face each other.
+
+    Two bodies that touch share such a pair, a wall within the solid. Where a whole component is made of pairs
+    it is a surface given twice, and one of each is kept.
+    """
+    _, group, count = unique_rows(faces)
+    _, first = np.unique(group, return_index=True)
+    # Parity of the permutation that sorts a row: +1 for even.
+    a, b, c = faces.astype(np.int64).T
+    sign = np.sign((b - a) * (c - b) * (c - a))
+    opposed = (np.bincount(group, sign) == 0) & (count > 1)
+    component = components(faces[first], 2)
+    single = np.bincount(component, ~opposed[group[first]])[component] > 0
+    wall = opposed[group[first]] & single
+    context.count("inner_walls", wall.sum(), "pairs of faces back to back within the solid dropped")
+    dropped = len(faces) - len(first) - int((count[group[first[wall]]] - 1).sum())
+    context.count("duplicate_faces", dropped, "duplicate faces dropped")
+    return np.ascontiguousarray(faces[np.sort(first[~wall])])
 
 
 def _half_edges(faces: Indices) -> tuple[Indices, NDArray, NDArray, NDArray]:
@@ -157,7 +171,7 @@ def _patches(faces: Indices) -> NDArray[np.int64]:
 
 
 def _capped_volume(points: Points, faces: Indices, group: NDArray[np.int64]) -> Points:
-    """Return the signed volume of each group of faces, its boundary loops closed by fans from their centroids."""
+    """Return the signed volume of each group of faces, its boundary loops closed by fans of triangles."""
     groups = int(group.max()) + 1
     face_count = np.bincount(group, minlength=groups)
     center = np.stack(

@@ -1,7 +1,8 @@
 """Creases of a surface: sharp edges linked into chains, and points spread along them.
 
-A crease edge turns by more than the crease angle, or has three or more faces. Where other than two crease edges meet,
-or a crease itself turns sharply, is a corner. Chains run from corner to corner; closed ones are cut at one vertex.
+A crease edge turns by more than the crease angle, or has three or more faces. Where other than two crease
+edges meet, or a crease itself turns sharply, is a corner. Chains run from corner to corner; closed ones are
+cut at one vertex.
 """
 
 from __future__ import annotations

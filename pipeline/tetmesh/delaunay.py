@@ -1,10 +1,10 @@
 """Delaunay tessellation (Qhull) of a point set, adjacency of its tets, and relaxation of its interior points.
 
-Optimal Delaunay triangulation: an interior point moves to the average of the circumcentres of its tets, weighted by
-their volume over the size field cubed; between moves the tessellation is made anew.
+Optimal Delaunay triangulation: an interior point moves to the average of the circumcentres of its tets,
+weighted by their volume over the size field cubed; between moves the tessellation is made anew.
 
-Source: Chen & Xu 2004, Optimal Delaunay triangulations; Alliez, Cohen-Steiner, Yvinec, Desbrun 2005, Variational
-tetrahedral meshing (weights from a sizing field).
+Source: Chen & Xu 2004, Optimal Delaunay triangulations; Alliez, Cohen-Steiner, Yvinec, Desbrun 2005,
+Variational tetrahedral meshing (weights from a sizing field).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Indices = NDArray[np.int32]
 GUARD_DISTANCE = 0.6
 """Distance of the eight guard points outside the bounding box, in diagonals."""
 JITTER = 1e-6
-"""Relative displacement that decides among cospherical points, in diagonals; positions themselves do not change."""
+"""Displacement that decides among cospherical points, in diagonals; positions themselves do not change."""
 
 
 def tet_volumes(points: Points, tets: Indices) -> Points:
@@ -34,10 +34,11 @@ def tet_volumes(points: Points, tets: Indices) -> Points:
 
 
 def tessellate(points: Points, rng: np.random.Generator) -> Indices:
-    """Return the Delaunay tets of points and eight guards, shape (t, 4), each of positive volume before rounding.
+    """Return the Delaunay tets of points and eight guards, shape (t, 4), oriented; some may be flat.
 
-    Rows n to n + 7 of the indices are the guards: every tet that names one is outside. Cospherical points, which
-    regular lattices and flat faces are full of, are told apart by a displacement of the topology's copy alone.
+    Indices n to n + 7 are the guards: every tet that names one is outside. Cospherical points, which regular
+    lattices and flat faces are full of, are told apart by displacing a copy that decides the connectivity
+    alone.
 
     Raises:
         StageError: Qhull finds no three-dimensional tessellation.

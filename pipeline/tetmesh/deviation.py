@@ -1,11 +1,11 @@
 """How far the boundary of a tet mesh is from the surface it came from, and the offsets that bring it nearer.
 
-Vertices on a curved surface put every face on one side of it. Moving each boundary vertex along its normal by o_v such
-that the faces fit the surface in the least-squares sense halves the mean deviation:
+Vertices on a curved surface put every face on one side of it. Moving each boundary vertex along its normal
+by o_v such that the faces fit the surface in the least-squares sense halves the mean deviation:
 
     minimise  sum_q A_q (d_q + sum_k b_qk (n_k . n_q) o_k)^2 + eps sum_v A_v o_v^2
 
-over quadrature points q with area A_q, signed distance d_q along the surface direction n_q and barycentrics b_qk.
+over quadrature points q with area A_q, signed distance d_q along the face normal n_q and barycentrics b_qk.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def fit_boundary(
         fixed: Vertices that stay (on creases), shape (n,).
 
     Returns:
-        Moved points, and the number of vertices put back because a tet would have lost more than 70 % of its volume.
+        Moved points, and the number of vertices put back because a tet would have lost 70 % of its volume.
     """
     faces, _ = boundary_faces(tets)
     vector = area_vectors(points, faces)

@@ -24,8 +24,8 @@ _CORNERS = np.stack(np.meshgrid([0.0, 1.0], [0.0, 1.0], [0.0, 1.0], indexing="ij
 def graded_lattice(size: SizeField, low: Points, high: Points) -> Points:
     """Return lattice points within a box: at each place those of the level whose cell fits the size there.
 
-    Level l has cubes of side a / 2^l; a point of level l is used where 1.12 h lies within sqrt(2) of that side, and
-    a cube is divided while a smaller size can occur in it.
+    Level l has cubes of side a / 2^l; a point of level l is used where 1.12 h lies within sqrt(2) of that
+    side, and a cube is divided while a smaller size can occur in it.
     """
     largest, smallest = CELL_PER_EDGE * size.values.max(), CELL_PER_EDGE * size.values.min()
     levels = max(0, int(np.ceil(np.log2(largest / smallest))))

@@ -1,8 +1,8 @@
 """Which tets of a tessellation belong to the solid: labels by winding number, made manifold by counted flips.
 
-The boundary between tets inside and tets outside is closed whatever the labels are. It is manifold when, around every
-edge and around every vertex, the tets inside form one group joined through faces and the tets outside one group too.
-Where they form more, the smallest group changes its label.
+The boundary between tets inside and tets outside is closed whatever the labels are. It is manifold when,
+around every edge and around every vertex, the tets inside form one group joined through faces and the tets
+outside one group too. Where they form more, the smallest group changes its label.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ _SPREAD = np.concatenate([np.full((1, 4), 0.25), np.full((4, 4), 0.1) + 0.6 * np
 def make_occupancy(query: SurfaceQuery, surface_count: int) -> Callable[[Points, Indices], Flags]:
     """Return the rule that tells tets inside: (points, tets) -> (t,).
 
-    Tets with all corners on the surface may lie across it: five places vote. Others are decided by their centroid. Tets whose corners are all interior points are inside.
+    Tets with all corners on the surface may lie across it: five places vote. Others are decided by their
+    centroid. Tets whose corners are all interior points are inside.
     """
 
     def is_inside(points: Points, tets: Indices) -> Flags:
@@ -74,7 +75,7 @@ def make_manifold(tets: Indices, inside: Flags, volume: Points, allowed: Flags, 
             if not change.any():
                 change = _surrounding(tets, turn) & inside
         else:
-            # Leaving tets only: the groups that are inside, or, around an extra outer group, all that touch it.
+            # Tets only leave: the groups inside, or, around an extra outer group, all that touch it.
             change = turn & inside
             change |= _surrounding(tets, turn & ~inside) & inside
         inside[change] = ~inside[change]
@@ -110,7 +111,7 @@ def boundary_is_manifold(tets: Indices) -> bool:
 
 
 def _links(tets: Indices, neighbors: Indices, inside: Flags) -> tuple[NDArray, NDArray, NDArray]:
-    """Return pairs of neighbouring tets with the same label, and the corner of the first opposite their face."""
+    """Return pairs of neighbours with the same label, and the corner of the first opposite their face."""
     first = np.repeat(np.arange(len(tets)), 4)
     corner = np.tile(np.arange(4), len(tets))
     second = neighbors.ravel()
@@ -138,7 +139,7 @@ def _vertex_groups(tets: Indices, neighbors: Indices, inside: Flags) -> NDArray[
 def _edge_groups(
     tets: Indices, neighbors: Indices, inside: Flags
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Group the edges (tet, k) of all tets likewise; return groups and edge index, both in (t, 6) row order."""
+    """Group the edges (tet, k) of all tets likewise; return groups and edge indices, shape (6 t,)."""
     pairs = np.array([(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)])
     _, edge, _ = simplex_edges(tets)
     first, opposite, second = _links(tets, neighbors, inside)

@@ -1,9 +1,9 @@
 """Samples of a surface, and points spread over it with a prescribed spacing.
 
-Weighted Lloyd iteration on samples: every site moves to the centroid of the samples nearest to it, weighted by
-1 / h^4, which is the density that makes a two-dimensional centroidal Voronoi tessellation have cells of size h.
-Where two sheets are nearer than the spacing, positions alone would join samples of both: the distance is taken in
-(x, 0.5 h n), so that samples with opposite normals are one spacing further apart.
+Weighted Lloyd iteration on samples: every site moves to the centroid of the samples nearest to it, weighted
+by 1 / h^4, the density that makes a two-dimensional centroidal Voronoi tessellation have cells of size h.
+Where two sheets are nearer than the spacing, positions alone would join samples of both: the distance is
+taken in (x, 0.5 h n), so that samples with opposite normals are one spacing further apart.
 
 Source: Du, Faber, Gunzburger 1999, Centroidal Voronoi Tessellations (density and spacing, section 3).
 """
@@ -80,7 +80,7 @@ def corner_normals(points: Points, faces: Indices, crease_angle: float) -> Point
     vector = area_vectors(points, faces)
     length = np.linalg.norm(vector, axis=1)
     unit = vector / np.where(length > 0, length, 1.0)[:, None]
-    # Sparse product: corner (f, k) sums the area vectors of the faces g at its vertex that pass the angle test.
+    # Corner (f, k) sums the area vectors of the faces at its vertex that pass the angle test.
     vertex = faces.ravel()
     order = np.argsort(vertex, kind="stable")
     degree = np.bincount(vertex, minlength=len(points))
@@ -154,12 +154,12 @@ def spread_points(
 
 
 def thin_points(points: Points, radius: Points, priority: Points) -> NDArray[np.bool_]:
-    """Choose a maximal subset without two points nearer than the smaller of their radii; higher priority wins.
+    """Choose a maximal subset with no two points nearer than the smaller of their radii.
 
     Args:
         points: Shape (n, 3).
         radius: Shape (n,).
-        priority: Shape (n,); ties go to the lower index.
+        priority: The higher one wins, shape (n,); ties go to the lower index.
 
     Returns:
         Kept points, shape (n,).
@@ -188,7 +188,7 @@ def thin_points(points: Points, radius: Points, priority: Points) -> NDArray[np.
 
 
 def _systematic(density: Points, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Draw distinct indices in proportion to a density: equal steps of a randomly ordered cumulated density."""
+    """Draw distinct indices in proportion to a density: equal steps of its sum in random order."""
     order = rng.permutation(len(density))
     cumulated = np.cumsum(density[order])
     step = (np.arange(count) + rng.random()) * (cumulated[-1] / count)

@@ -1,12 +1,12 @@
 """Size field: the edge length wanted at every place, on a regular grid, interpolated linearly.
 
-At surface samples the size is the smallest of local thickness, local gap and radius of curvature, each times a factor,
-clipped to a band around a base size. It spreads into space with bounded growth,
+At surface samples the size is the smallest of local thickness, local gap and radius of curvature, each
+times a factor, clipped to a band around a base size. It spreads into space with bounded growth,
 
     h(x) = min over samples s of  h_s + grading * |x - x_s|_1,
 
-which three running minima per direction evaluate exactly on a grid (the city-block cone is separable). The base size
-follows from the number of tets: a body-centred cubic lattice of edge length h has 8.5 tets per h^3.
+which running minima along each axis evaluate exactly on a grid (the city-block cone is separable). The base
+size follows from the number of tets: a body-centred cubic lattice of edge length h has 8.5 tets per h^3.
 """
 
 from __future__ import annotations
@@ -40,8 +40,9 @@ NEIGHBORS = 12
 def local_sizes(samples: SurfaceSamples, query: SurfaceQuery) -> Points:
     """Return the edge length that local thickness, gap and curvature ask for at samples, shape (s,).
 
-    Thickness and gap are the lengths of rays along the normal, inward and outward; the radius of curvature is the
-    distance to a neighbour over the difference of normals. Low quantiles over neighbours make them robust.
+    Thickness and gap are the lengths of rays along the normal, inward and outward; the radius of curvature is
+    the distance to a neighbour over the difference of normals. Low quantiles over neighbours make them
+    robust.
     """
     x, n = samples.points, samples.normals
     lift = 1e-4 * n
@@ -130,7 +131,7 @@ class AdaptedSizeField(SizeField):
 
     @classmethod
     def adapt(cls, field: SizeField, deviation: Points, exponent: float) -> AdaptedSizeField:
-        """Shrink the sizes where the deviation, shape (s,), is above its mean and let them grow where it is below.
+        """Shrink the sizes where the deviation, shape (s,), is above its mean, let them grow where below.
 
         The deviation of a smooth surface from a mesh of edge length h is proportional to curvature times h^2.
         """

@@ -77,8 +77,8 @@ def extract_solid(
         inside[real] = is_inside(points, tets[real])
         if not inside.any():
             raise StageError(
-                "tetrahedralize: no tetrahedron lies inside the surface: it encloses nothing, or is far thinner than "
-                "the edge length; close it, or raise tetrahedralize.target_tets"
+                "tetrahedralize: no tetrahedron lies inside the surface: it encloses nothing, or is thinner "
+                "than the edge length; close it, or raise tetrahedralize.target_tets"
             )
         inside &= ~flat
         neighbors = tet_neighbors(tets)
@@ -88,8 +88,8 @@ def extract_solid(
         points = _break_flat(points, tets[trapped], query, rng)
     else:
         raise StageError(
-            f"tetrahedralize: {int(trapped.sum())} flat tetrahedra cannot be removed; change tetrahedralize.target_tets "
-            "or the seed"
+            f"tetrahedralize: {int(trapped.sum())} flat tetrahedra cannot be removed; "
+            "change tetrahedralize.target_tets or the seed"
         )
     context.count("flat_tets", (flat & real).sum(), "flat tetrahedra across the surface left out")
     inside, peeled = _peel_thin(points, tets, neighbors, inside, surface_count)
@@ -106,7 +106,7 @@ def extract_solid(
 
 
 def is_flat(points: Points, tets: Indices, clean: CleanSurface) -> Flags:
-    """Tell tets without a positive volume worth the name, also after the input's coordinates become float32."""
+    """Tell tets without a positive volume worth the name, also once the coordinates become float32."""
     a, b, c, d = (points[tets[:, k]] for k in range(4))
     longest = np.max(
         [np.linalg.norm(p - q, axis=1) for p, q in ((a, b), (a, c), (a, d), (b, c), (b, d), (c, d))], axis=0
@@ -132,7 +132,7 @@ def smallest_dihedral(points: Points, tets: Indices) -> Points:
 
 
 def _trapped(tets: Indices, neighbors: Indices, inside: Flags, flat: Flags, real: Flags) -> Flags:
-    """Return flat tets that form a hollow without volume: no way leads from them to the outside or to a cavity."""
+    """Return flat tets in a hollow without volume: no way leads from them to the outside or a cavity."""
     first = np.repeat(np.arange(len(tets)), 4)
     second = neighbors.ravel()
     use = (second > first) & ~inside[first]
@@ -149,7 +149,7 @@ def _break_flat(
     query: SurfaceQuery,
     rng: np.random.Generator,
 ) -> Points:
-    """Return points with one more beside the middle of trapped flat tets: no empty sphere holds their corners then."""
+    """Add a point beside the middle of trapped flat tets: no empty sphere holds their corners then."""
     corner = points[tets]
     middle = corner.mean(axis=1)
     reach = np.linalg.norm(corner - middle[:, None], axis=2).mean(axis=1)
