@@ -88,11 +88,11 @@
       return { position: p, normal, color, count: n, shown: n };
     }
     let rows, owner = null, skin = null;
-    const axis = ui.axis % 3, sign = ui.axis < 3 ? 1 : -1;
+    const axis = ui.axis % 3, cut = ui.cuts[shape.kind], sign = ui.axis < 3 ? 1 : -1;
     if (shape.kind === "surface") {
       rows = shape.faces;
-      if (ui.cut < 1) {
-        const limit = shape.low[axis] + (sign > 0 ? ui.cut : 1 - ui.cut) * (shape.high[axis] - shape.low[axis]), keep = [];
+      if (cut < 1) {
+        const limit = shape.low[axis] + (sign > 0 ? cut : 1 - cut) * (shape.high[axis] - shape.low[axis]), keep = [];
         for (let f = 0; f < rows.length; f += 3) {
           const m = (p[3 * rows[f] + axis] + p[3 * rows[f + 1] + axis] + p[3 * rows[f + 2] + axis]) / 3;
           if (sign * m <= sign * limit) keep.push(rows[f], rows[f + 1], rows[f + 2]);
@@ -102,8 +102,8 @@
     } else {
       shape.sides ||= adjacency(shape);
       shape.centers ||= centers(shape);
-      const limit = shape.low[axis] + (sign > 0 ? ui.cut : 1 - ui.cut) * (shape.high[axis] - shape.low[axis]);
-      const open = ui.cut >= 1, kept = (k) =>
+      const limit = shape.low[axis] + (sign > 0 ? cut : 1 - cut) * (shape.high[axis] - shape.low[axis]);
+      const open = cut >= 1, kept = (k) =>
         k >= 0 && (open || sign * shape.centers[3 * k + axis] <= sign * limit) && shape.quality[k] <= ui.worst;
       rows = []; owner = []; skin = []; shape.kept = 0;
       for (let k = 0; k < shape.quality.length; k++) shape.kept += kept(k);
@@ -122,7 +122,7 @@
       const flat = unit(cross(minus(b, a), minus(c, a)));
       let paint = clay;
       if (owner) {
-        if (ui.color === "all" || (ui.color === "cut" && !skin[f])) paint = quality(shape.quality[owner[f]] / data.best);
+        if (ui.color === "all" || (ui.color === "cut" && (!skin[f] || ui.worst < 180))) paint = quality(shape.quality[owner[f]] / data.best);
         else if (!skin[f]) paint = inside;
       } else if (ui.color === "all") paint = quality(smallestAngle(a, b, c) / 60);
       i.forEach((v, k) => {
@@ -218,7 +218,7 @@
   gl.enable(gl.DEPTH_TEST);
 
   // --- state ----------------------------------------------------------------------------------------------------
-  const ui = { shape: shapes.length - 1, wire: true, color: "cut", cut: 1, axis: 4, worst: 180 };
+  const ui = { shape: shapes.length - 1, wire: true, color: "cut", cuts: { surface: 1, tets: 0.5 }, axis: 4, worst: 180 };
   const home = { azimuth: 32, elevation: 17, distance: 2.45, target: [0, 0, 0] };
   let eye = { ...home, target: [...home.target] }, drawn = null, stale = true, waiting = false;
   const spread = Math.max(...shapes.map((s) => Math.hypot(...minus(s.high, s.low))));
@@ -278,7 +278,9 @@
       : `${group(shape.kept)} of ${group(shape.quality.length)} tets.`;
     root.querySelector(".note").textContent = `${text} ${shape.note}`;
     root.querySelectorAll("[data-for]").forEach((e) => { e.hidden = !e.dataset.for.split(" ").includes(shape.kind); });
-    find("cutted").textContent = ui.cut >= 1 ? "off" : `${Math.round(100 * ui.cut)} %`;
+    const cut = ui.cuts[shape.kind] ?? 1;
+    find("cut").value = 100 * cut;
+    find("cutted").textContent = cut >= 1 ? "off" : `${Math.round(100 * cut)} %`;
     find("limit").textContent = ui.worst >= 71 ? "all" : `≤ ${ui.worst}°`;
   };
   const buttons = root.querySelector(".shapes");
@@ -292,8 +294,13 @@
   press();
   find("wire").addEventListener("change", (e) => { ui.wire = e.target.checked; refresh(); });
   find("color").addEventListener("change", (e) => { ui.color = e.target.value; refresh(true); });
-  find("axis").addEventListener("change", (e) => { ui.axis = Number(e.target.value); if (ui.cut >= 1) { ui.cut = 0.5; find("cut").value = 50; } refresh(true); });
-  find("cut").addEventListener("input", (e) => { ui.cut = e.target.value / 100; refresh(true); });
+  find("axis").addEventListener("change", (e) => {
+    ui.axis = Number(e.target.value);
+    const kind = shapes[ui.shape].kind;
+    if (ui.cuts[kind] >= 1) ui.cuts[kind] = 0.5;
+    refresh(true);
+  });
+  find("cut").addEventListener("input", (e) => { ui.cuts[shapes[ui.shape].kind] = e.target.value / 100; refresh(true); });
   find("worst").addEventListener("input", (e) => { ui.worst = Number(e.target.value) >= 71 ? 180 : Number(e.target.value); refresh(true); });
   const reset = () => { eye = { ...home, target: [...home.target] }; refresh(); };
   find("home").addEventListener("click", reset);
@@ -339,6 +346,5 @@
   canvas.addEventListener("webglcontextlost", (e) => e.preventDefault());
   canvas.addEventListener("webglcontextrestored", () => location.reload());
   new ResizeObserver(() => refresh()).observe(canvas);
-  if (shapes[ui.shape].kind === "tets") { ui.cut = 0.5; find("cut").value = 50; }
   refresh(true);
 })();
