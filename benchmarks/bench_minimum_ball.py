@@ -1,16 +1,17 @@
 """Time one minimum-ball step beside cKDTree and Qhull, on points uniform in the unit cube.
 
-    python benchmarks/bench_minimum_ball.py --sizes 10000 100000 1000000 [--neighbors 8] [--no-qhull] [--repeat 3]
+    python benchmarks/bench_minimum_ball.py --sizes 10000 100000 1000000 [--neighbors 8] [--no-qhull]
 
-A step is everything that one iteration from changed positions needs: cell list, exact nearest neighbours, candidate
-faces, nearest other point of every ball, probability, and its gradient with respect to positions and real values.
-Kernels are compiled before the clock starts. Wall time and CPU time (summed over threads) are both given; Qhull and
-the cKDTree rows use one thread. `SIMMESH_THREADS=1` makes the step use one thread too.
+A step is everything that one iteration from changed positions needs: cell list, exact nearest neighbours,
+candidate faces, nearest other point of every ball, probability, and its gradient with respect to positions
+and real values. Kernels are compiled before the clock starts. Wall time and CPU time (summed over threads)
+are both given; Qhull and the cKDTree rows use one thread. `SIMMESH_THREADS=1` makes the step use one, too.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
 from collections.abc import Callable
 
@@ -28,10 +29,12 @@ class Step:
 
     def __init__(self, points: np.ndarray, neighbors: int) -> None:
         spacing = len(points) ** (-1.0 / points.shape[1])
-        features = PointFeatures(points, scale=0.5 * spacing)
+        # DMesh++ compares distances with 0.199 cells of a body-centred grid, 0.25 spacings.
+        features = PointFeatures(points, scale=0.25 * spacing)
         order = MinimumBallTessellation(features, neighbors).cells.order.numpy()
         # The loop keeps its points in cell order; so does the benchmark.
-        self.features = PointFeatures(points[order], scale=0.5 * spacing)
+        real = np.random.default_rng(1).random(len(points))
+        self.features = PointFeatures(points[order], real, 0.25 * spacing)
         self.tessellation = MinimumBallTessellation(self.features, neighbors)
         self.tessellation.refresh(self.features)
         size = self.tessellation.faces.shape[0] + len(points) // 10
@@ -101,7 +104,7 @@ def main() -> None:
             print(f"{size:>9} Delaunay / step: wall {qhull[0] / whole[0]:.1f}, CPU {qhull[1] / whole[1]:.1f}")
         times[size] = whole
     sizes = sorted(times)
-    for a, b in zip(sizes, sizes[1:], strict=False):
+    for a, b in itertools.pairwise(sizes):
         print(
             f"time({b})/time({a}): wall {times[b][0] / times[a][0]:.1f}, CPU {times[b][1] / times[a][1]:.1f}"
         )

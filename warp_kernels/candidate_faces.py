@@ -84,14 +84,13 @@ def is_dead(
     i: int,
     a: int,
     b: int,
+    u: Any,
+    v: Any,
     reach: wp.float64,
 ):
     """True when face (i, a, b) has no ball, or a listed neighbour lies deeper in it than the reach."""
-    u = points[a] - points[i]
-    v = u
     mean = (scale[i] + scale[a]) * wp.float64(0.5)
     if b >= 0:
-        v = points[b] - points[i]
         mean = (scale[i] + scale[a] + scale[b]) / wp.float64(3.0)
     o, valid = ball_offset(u, v)
     dead = bool(False)
@@ -108,6 +107,15 @@ def is_dead(
             if b >= 0 and not dead:
                 dead = has_deep_point(points, neighbor, b, i, a, b, o, kill)
     return dead
+
+
+@wp.func
+def edge_to(points: wp.array[Any], reach: wp.float64, i: int, a: int):
+    """Edge from i to a, zero where there is none or where positions are not wanted (a negative reach)."""
+    u = points.dtype()
+    if reach >= wp.float64(0.0) and a >= 0:
+        u = points[a] - points[i]
+    return u
 
 
 @wp.kernel
@@ -128,6 +136,7 @@ def mark_faces_kernel(
     word = wp.uint32(0)
     for p in range(k):
         a = neighbor[i, p]
+        u = edge_to(points, reach, i, a)
         end = k
         if dimension == 2:
             end = p + 2
@@ -138,7 +147,8 @@ def mark_faces_kernel(
             if a >= 0 and (dimension == 2 or b >= 0):
                 dead = bool(False)
                 if reach >= wp.float64(0.0):
-                    dead = is_dead(points, scale, neighbor, i, a, b, reach)
+                    v = edge_to(points, reach, i, b)
+                    dead = is_dead(points, scale, neighbor, i, a, b, u, v, reach)
                 if not dead and not owned_by_lower(neighbor, i, a, b, k):
                     word = word | (wp.uint32(1) << wp.uint32(bit & 31))
                     n += 1

@@ -8,7 +8,8 @@ reach are read, and of a row only the chord; a face dies at the first point near
 probability is zero anyway. Balls over more than `MANY_ROWS` rows, or outside the grid, walk the whole list
 through its boxes instead.
 
-With the neighbour lists of the vertices a first test settles most faces without reading cells.
+With the neighbour lists of the vertices a first test settles most faces without reading cells: those with a
+point deep inside, and those whose ball lies within the ball that the list of a vertex covers.
 No adjoint: the nearest point is a constant of differentiation.
 """
 
@@ -27,6 +28,7 @@ from warp_kernels.neighbors_cells import (
     cell_coordinate,
     lift,
     nearest_leaf,
+    row_gap,
     skip_blocks,
 )
 from warp_kernels.simplex import corner
@@ -96,17 +98,6 @@ def scan_ball(cells: CellList, ball: Ball, first: int, last: int, power: wp.floa
 
 
 @wp.func
-def row_gap(x: wp.float64, lower: wp.float64, h: wp.float64, i: int, n: int):
-    """Distance from x to the slab of cells i along one axis; border slabs are unbounded outward."""
-    gap = wp.float64(0.0)
-    if i > 0:
-        gap = wp.max(gap, lower + wp.float64(i) * h - x)
-    if i < n - 1:
-        gap = wp.max(gap, x - lower - wp.float64(i + 1) * h)
-    return wp.max(wp.float64(0.0), gap - wp.float64(1.0e-9) * h)
-
-
-@wp.func
 def search_ball(cells: CellList, ball: Ball, power: wp.float64):
     """Best power below `power` and its sorted index, or -1."""
     best = wp.float64(power)
@@ -149,6 +140,20 @@ def search_ball(cells: CellList, ball: Ball, power: wp.float64):
     return best, found
 
 
+@wp.func
+def lists_cover(ball: Ball, power: wp.float64, neighbor_distance: wp.array2d[wp.float64]):
+    """True when the list of a vertex holds every point of the ball that `power` gives."""
+    covered = bool(False)
+    last = neighbor_distance.shape[1] - 1
+    if last >= 0 and power < wp.float64(INFINITY):
+        need = wp.sqrt(ball.rr) + wp.sqrt(squared_distance_bound(ball, power))
+        for i in range(3):
+            if ball.own[i] >= 0:
+                if need < neighbor_distance[ball.own[i], last]:
+                    covered = True
+    return covered
+
+
 @wp.kernel
 def nearest_other_kernel(
     offset: int,
@@ -158,6 +163,7 @@ def nearest_other_kernel(
     scale: wp.array[wp.float64],
     reach: wp.float64,
     neighbor: wp.array2d[wp.int32],
+    neighbor_distance: wp.array2d[wp.float64],
     nearest: wp.array[wp.int32],
 ):
     f = wp.tid() + offset
@@ -194,7 +200,7 @@ def nearest_other_kernel(
                             best = p
                             seed = q
             k += 1
-        if best >= ball.kill:
+        if best >= ball.kill and not lists_cover(ball, best, neighbor_distance):
             best, found = search_ball(cells, ball, best)
             if found >= 0:
                 seed = cells.order[found]
@@ -209,7 +215,9 @@ for _vector, _face in ((wp.vec2d, wp.vec2i), (wp.vec3d, wp.vec3i)):
     wp.overload(nearest_other_kernel, {"points": wp.array(dtype=_vector), "faces": wp.array(dtype=_face)})
 
 
-def nearest_other(cells, points, faces, scale, reach: float, neighbor, out: wp.array) -> None:
+def nearest_other(
+    cells, points, faces, scale, reach: float, neighbor, neighbor_distance, out: wp.array
+) -> None:
     """Write the nearest other point of each ball, shape (f,): an index, `FREE` or `CLOSED`.
 
     Args:
@@ -218,13 +226,14 @@ def nearest_other(cells, points, faces, scale, reach: float, neighbor, out: wp.a
         faces: Vertex indices, shape (f,).
         scale: Length per point, shape (n,); the reach of a face is `reach` times the mean of its vertices.
         reach: Distances beyond r + reach give FREE, below r - reach CLOSED; negative: exact, without limit.
-        neighbor: Nearest neighbours of each point, shape (n, k), k = 0 where there are none.
+        neighbor: Nearest neighbours of each point, ascending, shape (n, k), k = 0 where there are none.
+        neighbor_distance: Their distances, shape (n, k).
     """
     check_faces(points, faces)
     launch_sliced(
         nearest_other_kernel,
         faces.shape[0],
-        [cells, points, faces, scale, wp.float64(reach), neighbor],
+        [cells, points, faces, scale, wp.float64(reach), neighbor, neighbor_distance],
         [out],
         points.device,
     )

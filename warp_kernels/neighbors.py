@@ -20,6 +20,7 @@ from warp_kernels.neighbors_cells import (
     CellList,
     cell_of,
     nearest_leaf,
+    row_gap,
     skip_blocks,
     visited_margin,
 )
@@ -85,6 +86,15 @@ def scan_nearest(
     return worst
 
 
+@wp.func
+def outward(i: int):
+    """0, -1, 1, -2, 2, ...: rows near the query first, so that far ones are skipped."""
+    step = (i + 1) / 2
+    if (i & 1) == 1:
+        step = -step
+    return step
+
+
 @wp.kernel
 def nearest_kernel(
     offset: int,
@@ -120,12 +130,14 @@ def nearest_kernel(
     while done == 0 and ring <= RINGS:
         x0 = wp.max(c[0] - ring, 0)
         x1 = wp.min(c[0] + ring, cells.nx - 1)
-        y0 = wp.max(c[1] - ring, 0)
-        y1 = wp.min(c[1] + ring, cells.ny - 1)
-        z0 = wp.max(c[2] - ring, 0)
-        z1 = wp.min(c[2] + ring, cells.nz - 1)
-        for z in range(z0, z1 + 1):
-            for y in range(y0, y1 + 1):
+        for zi in range(2 * ring + 1):
+            z = c[2] + outward(zi)
+            dz = row_gap(q[2], cells.lower[2], cells.size, z, cells.nz)
+            for yi in range(2 * ring + 1):
+                y = c[1] + outward(yi)
+                dy = row_gap(q[1], cells.lower[1], cells.size, y, cells.ny)
+                if z < 0 or z >= cells.nz or y < 0 or y >= cells.ny or dy * dy + dz * dz > worst:
+                    continue
                 base = (z * cells.ny + y) * cells.nx
                 if ring == 1 or wp.abs(z - c[2]) == ring or wp.abs(y - c[1]) == ring:
                     worst = scan_nearest(

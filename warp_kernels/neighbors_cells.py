@@ -97,6 +97,17 @@ def skip_blocks(cells: CellList, j: int, q: wp.vec3d, worst: wp.float64, bound: 
 
 
 @wp.func
+def row_gap(x: wp.float64, lower: wp.float64, h: wp.float64, i: int, n: int):
+    """Distance from x to the slab of cells i along one axis; border slabs are unbounded outward."""
+    gap = wp.float64(0.0)
+    if i > 0:
+        gap = wp.max(gap, lower + wp.float64(i) * h - x)
+    if i < n - 1:
+        gap = wp.max(gap, x - lower - wp.float64(i + 1) * h)
+    return wp.max(wp.float64(0.0), gap - wp.float64(1.0e-9) * h)
+
+
+@wp.func
 def visited_margin(cells: CellList, c: wp.vec3i, ring: int, q: wp.vec3d):
     """Distance from q to the nearest side of the visited block with cells beyond, or INFINITY."""
     m = wp.float64(INFINITY)

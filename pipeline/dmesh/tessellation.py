@@ -82,7 +82,9 @@ def signed_distance(
     lists = wp.empty((len(p), 0), dtype=wp.int32, device=device)
     nearest = wp.empty(len(f), dtype=wp.int32, device=device)
     distance = wp.empty(len(f), dtype=wp.float64, device=device)
-    nearest_other(cells.cells, x, face, scale, -1.0 if reach is None else float(reach), lists, nearest)
+    covered = wp.empty((len(p), 0), dtype=wp.float64, device=device)
+    limit = -1.0 if reach is None else float(reach)
+    nearest_other(cells.cells, x, face, scale, limit, lists, covered, nearest)
     kernels.signed_distance(x, face, nearest, distance)
     return distance.numpy(), np.maximum(nearest.numpy(), -1)
 
@@ -108,7 +110,7 @@ class MinimumBallTessellation:
             raise InputError(f"neighbors: expected at least {features.dimension - 1}, got {neighbors}")
         self.neighbors, self.sharpness = neighbors, sharpness
         device = features.device
-        self.cells = PointCells(features.points, per_cell=max(3.0, neighbors / 3.0))
+        self.cells = PointCells(features.points, per_cell=max(3.0, neighbors / 4.0))
         self._index = wp.empty((features.count, neighbors), dtype=wp.int32, device=device)
         self._distance = wp.empty((features.count, neighbors), dtype=wp.float64, device=device)
         self._workspace = CandidateWorkspace(features.count, neighbors, features.dimension, device)
@@ -154,6 +156,7 @@ class MinimumBallTessellation:
                 features.scale,
                 reach,
                 self._index,
+                self._distance,
                 self.nearest,
             )
 

@@ -1,8 +1,8 @@
 """Exact nearest neighbours of points in the plane and in space.
 
 `nearest_neighbors` is the numpy door; `PointCells` keeps the cell list on the device for callers that search
-often. The cost stays near linear on any cloud: the cell size follows the number of occupied cells (surfaces fill few
-cells of their box), and cells that stay crowded (clusters, duplicates) are ordered along a space-filling
+often. The cost stays near linear on any cloud: the cell size follows the number of occupied cells (surfaces
+fill few cells of their box), and cells that stay crowded (clusters, duplicates) are ordered along a space-filling
 curve of ranks, which does not depend on the scale of the cluster, so that the searches can skip most of them.
 """
 
@@ -42,7 +42,7 @@ def nearest_neighbors(
     if k < 1:
         raise InputError(f"k: expected at least 1, got {k}")
     p = checked_points("points", points)
-    cells = PointCells(p, per_cell=max(3.0, k / 3.0), device=device)
+    cells = PointCells(p, per_cell=max(3.0, k / 4.0), device=device)
     if queries is None:
         index, distance = cells.nearest(k)
     else:
