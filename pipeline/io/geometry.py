@@ -95,11 +95,14 @@ def merge_geometries(parts: Sequence[Geometry]) -> Geometry:
     if all(p.tets is not None for p in parts):
         merged.tets = np.concatenate([p.tets + o for p, o in zip(parts, offsets)])
         if any(p.labels is not None for p in parts):
-            zeros = [np.zeros(len(p.tets), dtype=np.int32) for p in parts]
-            merged.labels = np.concatenate(
-                [z if p.labels is None else p.labels for p, z in zip(parts, zeros)]
-            )
+            merged.labels = np.concatenate([_labels(p) for p in parts])
     return merged
+
+
+def _labels(part: Geometry) -> NDArray[Any]:
+    """Labels of the tets, 0 where there are none."""
+    count = 0 if part.tets is None else len(part.tets)
+    return np.zeros(count, dtype=np.int32) if part.labels is None else part.labels
 
 
 def to_point_cloud(

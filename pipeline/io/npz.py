@@ -70,7 +70,9 @@ def read_npz(path: Path) -> Geometry:
     points = np.asarray(points)
     if points.ndim != 2 or points.dtype.kind not in "fiu":
         raise InputError(f"points: expected numbers (n, 2) or (n, 3), got {points.dtype} {points.shape}")
-    raw = Geometry(points, **found)
+    raw = Geometry(points)
+    for name, array in found.items():
+        setattr(raw, name, array)
     if raw.tets is not None and (raw.tets.ndim != 2 or raw.tets.shape[1] != 4):
         raw.tets = _reshape("tets", raw.tets, 4)
     if faces is not None:

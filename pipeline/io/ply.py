@@ -5,6 +5,7 @@ Written files are binary little endian with double precision positions and norma
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ def write_ply(
 ) -> None:
     """Write points, with triangles (f, 3) or segments (f, 2), as binary PLY; 2D points get z = 0."""
     flat = points.shape[1] == 2
-    blocks = [("xyz", "<f8", _pad(points) if flat else points)]
+    blocks: list[tuple[Sequence[str], str, NDArray[Any]]] = [("xyz", "<f8", _pad(points) if flat else points)]
     if normals is not None:
         blocks.append((("nx", "ny", "nz"), "<f8", _pad(normals) if flat else normals))
     if colors is not None:

@@ -138,7 +138,8 @@ def _coordinates(lines: list[str]) -> NDArray[np.float64]:
 def _corners(loaded: dict) -> NDArray[np.float64]:
     """Corners of all triangles that trimesh found, shape (3 f, 3); text STL may hold several solids."""
     solids = list(loaded["geometry"].values()) if "geometry" in loaded else [loaded]
-    parts = [np.asarray(s["vertices"], dtype=np.float64)[np.asarray(s["faces"]).reshape(-1)] for s in solids]
+    with np.errstate(invalid="ignore"):  # damaged numbers are refused later, with their rows
+        parts = [np.asarray(s["vertices"], np.float64)[np.asarray(s["faces"]).reshape(-1)] for s in solids]
     corners = np.concatenate(parts) if parts else np.zeros((0, 3))
     if not len(corners):
         raise InputError("no usable geometry: no triangles")

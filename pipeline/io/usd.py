@@ -184,11 +184,9 @@ def single_precision(mesh: TetMesh) -> NDArray[np.float32]:
         OutputError: Names the tets that do not.
     """
     points = np.ascontiguousarray(mesh.points, dtype=np.float32)
-    a, b, c, d = (points[mesh.tets[:, k]].astype(np.float64) for k in range(4))
-    bad = np.flatnonzero(~(np.einsum("ij,ij->i", np.cross(b - a, c - a), d - a) > 0))
-    # USD and simulators evaluate the volume in single precision too.
-    a, b, c, d = (points[mesh.tets[:, k]] for k in range(4))
-    bad = np.union1d(bad, np.flatnonzero(~(np.einsum("ij,ij->i", np.cross(b - a, c - a), d - a) > 0)))
+    # USD and simulators evaluate the volume in single precision too: it must be positive in both.
+    flat = [~(_six_volumes(points.astype(kind), mesh.tets) > 0) for kind in (np.float64, np.float32)]
+    bad = np.flatnonzero(flat[0] | flat[1])
     if len(bad):
         raise OutputError(
             f"{len(bad):,} of {len(mesh.tets):,} tets lose their positive volume in USD's single precision, "
@@ -295,6 +293,11 @@ def _value(attribute: Any) -> Any:
     value = attribute.Get()
     samples = attribute.GetTimeSamples() if value is None else []
     return attribute.Get(samples[0]) if samples else value
+
+
+def _six_volumes(points: NDArray[Any], tets: NDArray[Any]) -> NDArray[Any]:
+    a, b, c, d = (points[tets[:, k]] for k in range(4))
+    return np.einsum("ij,ij->i", np.cross(b - a, c - a), d - a)
 
 
 def _turned(tets: NDArray[Any]) -> NDArray[Any]:

@@ -23,7 +23,8 @@ def read_volume(path: Path) -> Geometry:
     """Read tetrahedra (with labels) or, where there are none, triangles and quadrilaterals."""
     mesh = _reader(path.suffix.lower())(str(path))
     raw = Geometry(np.asarray(mesh.points, dtype=np.float64))
-    tets, labels, polygons, others = [], [], [], {}
+    tets, labels, polygons = [], [], []
+    others: dict[str, int] = {}
     for k, block in enumerate(mesh.cells):
         data = np.asarray(block.data)
         if block.type == "tetra":
@@ -37,8 +38,8 @@ def read_volume(path: Path) -> Geometry:
         raw.notes.append((f"cells_ignored_{kind}", count, f"cells of type {kind}, not read"))
     if tets:
         raw.tets = np.concatenate(tets)
-        if all(part is not None for part in labels):
-            raw.labels = np.concatenate(labels)
+        named = [part for part in labels if part is not None]
+        raw.labels = np.concatenate(named) if len(named) == len(tets) else None
     elif polygons:
         raw.face_sizes = np.concatenate([np.full(len(p), p.shape[1]) for p in polygons])
         raw.face_vertices = np.concatenate([p.ravel() for p in polygons])

@@ -34,8 +34,8 @@ def test_samples_are_uniform_by_area():
     n = 40_000
     cloud = sample_surface(two_triangles(), n, seed=3)
     flat = cloud.points[:, 2] == 0
-    # A share of p = 1/4 of n has standard deviation sqrt(p (1 - p) / n); five of them. The mean of the samples
-    # is the centroid of the triangle up to five standard deviations of 1/sqrt(18) per coordinate.
+    # A share of p = 1/4 of n has standard deviation sqrt(p (1 - p) / n); five of them. The mean of the
+    # samples is the centroid up to five standard deviations of 1/sqrt(18) per coordinate.
     assert abs(flat.mean() - 0.25) < 5 * np.sqrt(0.25 * 0.75 / n)
     centroid = cloud.points[flat].mean(axis=0)
     np.testing.assert_allclose(centroid, [1 / 3, 1 / 3, 0], atol=5 / np.sqrt(18 * flat.sum()))
