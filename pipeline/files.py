@@ -15,9 +15,16 @@ from pipeline.environment import prepare_device
 from pipeline.errors import InputError, OutputError
 from pipeline.io.artifacts import load_artifact, save_artifact
 from pipeline.io.atomic import output_error
-from pipeline.io.formats import SURFACE_WRITERS, TET_WRITERS, read_surface, write_surface, write_tets
+from pipeline.io.formats import (
+    SURFACE_WRITERS,
+    TET_WRITERS,
+    USD_EXTENSIONS,
+    read_surface,
+    write_surface,
+    write_tets,
+)
 from pipeline.progress import Progress, ProgressContext, duration
-from pipeline.source import ARTIFACT, KIND, InputConfig, Source, kind_of, sample, sizes
+from pipeline.source import ARTIFACT, KIND, Source, kind_of, sample, sizes
 from pipeline.stages import STAGES
 from pipeline.stages.export import EXPORTERS
 from pipeline.summary import describe
@@ -63,7 +70,7 @@ def process(
     context = ProgressContext(progress, device=prepare_device(config.device), seed=config.seed)
     arguments: dict[str, Any] = {}
     if second is not None:
-        arguments[FILES[verb]] = _read_second(verb, second, config.input)
+        arguments[FILES[verb]] = _read_second(verb, second, value)
     settings = getattr(config, verb)
     with progress.stage(verb):
         if verb == "export":
@@ -113,10 +120,11 @@ def _second_file(verb: str, overrides: Sequence[str]) -> tuple[Path | None, list
     return (found[-1] if found else None), rest
 
 
-def _read_second(verb: str, path: Path, config: InputConfig) -> Any:
+def _read_second(verb: str, path: Path, mesh: Any) -> Any:
+    """Read a second file; a surface in a format that keeps no unit is measured as IN is."""
     if verb == "optimize":
-        surface = Source(replace(config, path=str(path))).data
-        return surface if isinstance(surface, SurfaceMesh) else read_surface(path)
+        keeps_frame = path.suffix.lower() in (".npz", *USD_EXTENSIONS)
+        return read_surface(path, None if keeps_frame else mesh.frame)
     if path.suffix != ".json" or not path.is_file():
         raise InputError(f"report={path}: expected the .json file that simmesh validate wrote")
     return load_artifact(path.stem, path.parent)
@@ -152,7 +160,7 @@ def _write(result: Any, target: Path) -> Path:
 def _export_format(target: Path) -> str:
     """Return the exporter of an extension."""
     known = {ending: key for key, (ending, _) in EXPORTERS.items()}
-    known |= {ending: "usd" for ending in (".usd", ".usda", ".usdc", ".usdz")}
+    known |= dict.fromkeys(USD_EXTENSIONS, "usd")
     if target.suffix.lower() not in known:
         raise OutputError(
             f"cannot write {target}: export writes {', '.join(known)}, or all of its formats into a folder"
