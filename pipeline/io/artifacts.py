@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from pipeline.io.assets import Asset
 from pipeline.io.atomic import atomic_path, atomic_write_text
 from pipeline.io.formats import write_tets
 from pipeline.io.npz import load_npz, write_npz
-from pipeline.types import Check, PointCloud, SimReport, SurfaceMesh, TetMesh
+from pipeline.types import METRES, Check, PointCloud, SimReport, SurfaceMesh, TetMesh
 
 _NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
@@ -55,9 +56,10 @@ def save_artifact(
         with atomic_path(files[-1]) as part:
             ply.write_ply(part, value.points, value.faces)
     elif isinstance(value, TetMesh):
-        files.append(write_tets(folder / f"{name}.msh", value))
+        shown = replace(value, frame=METRES)  # same coordinates; the archive beside keeps the frame
+        files.append(write_tets(folder / f"{name}.msh", shown))
         if name == "sim_mesh" or cell_data:
-            files.append(write_tets(folder / f"{name}.vtu", value, cell_data))
+            files.append(write_tets(folder / f"{name}.vtu", shown, cell_data))
     return files
 
 
