@@ -33,6 +33,8 @@ MESH_WEIGHTS = np.array([1.0, 0.8, 0.8, 0.8, 0.2, 0.2, 0.2]) / 4.0
 
 SAMPLES_PER_FACE = 8
 """Reference samples per boundary triangle of the mesh."""
+_NEAR = 0.2
+"""Share of the scale: where all faces of a vertex are nearer than that, the vertex only slides."""
 _STEEP = 10.0
 """Largest factor by which a far sample counts more than a near one."""
 
@@ -119,7 +121,9 @@ class Fidelity:
             float(to_mesh.mean()),
             float(distance.max()),
         )
-        return Pull(matrix, slope), deviation
+        free = np.zeros(n, dtype=bool)
+        free[faces[self.gaps > _NEAR * scale].ravel()] = True
+        return Pull(matrix, slope, free), deviation
 
 
 def keep_offsets(state: MeshState) -> None:

@@ -101,7 +101,10 @@ def split_far_faces(
     corners = state.points[c.faces[far]]
     side = np.argmax(np.linalg.norm(corners - corners[:, [1, 2, 0]], axis=2), axis=1)
     ends = np.stack([c.faces[far, side], c.faces[far, (side + 1) % 3]], axis=1)
-    edges, inverse = np.unique(c.edge_rows(ends), return_inverse=True)
+    row = c.edge_rows(ends)
+    one = ~state.between_regions()[row]
+    far, row = far[one], row[one]
+    edges, inverse = np.unique(row, return_inverse=True)
     priority = np.zeros(len(edges))
     np.maximum.at(priority, inverse, gaps[far])
     first = np.sort(np.argsort(-priority, kind="stable")[:budget])
@@ -127,7 +130,9 @@ def _offered_edges(
     length = np.linalg.norm(state.points[pairs[:, :, 0]] - state.points[pairs[:, :, 1]], axis=2)
     order = np.argsort(-length, axis=1, kind="stable")[:, :3]
     rows = np.take_along_axis(c.tet_edges[bad], order, axis=1)
-    open_ = np.array([[tuple(e) not in tried for e in c.edges[r].tolist()] for r in rows]).reshape(-1, 3)
+    past = np.array(sorted(tried), dtype=np.int64).reshape(-1, 2)
+    open_ = ~np.isin(c.edge_keys[rows], c.pair_keys(past))
+    open_ &= ~state.between_regions()[rows]
     first = np.argmax(open_, axis=1)
     has = open_.any(axis=1)
     row, value = rows[np.arange(len(rows)), first][has], state.value[bad][has]

@@ -83,6 +83,17 @@ class MeshState:
             self.to_device(self.value, wp.float64),
         ]
 
+    def between_regions(self) -> NDArray[np.bool_]:
+        """True for edges of tets of more than one region, shape (e,)."""
+        c = self.connectivity
+        low = np.full(len(c.edges), np.iinfo(np.int32).max, dtype=np.int32)
+        high = np.full(len(c.edges), np.iinfo(np.int32).min, dtype=np.int32)
+        if len(self.labels) and (self.labels != self.labels[0]).any():
+            label = np.repeat(self.labels, 6)
+            np.minimum.at(low, c.tet_edges.ravel(), label)
+            np.maximum.at(high, c.tet_edges.ravel(), label)
+        return high > low
+
     def to_device(self, array: NDArray[Any], dtype: Any) -> wp.array:
         return wp.array(np.ascontiguousarray(array), dtype=dtype, device=self.device)
 

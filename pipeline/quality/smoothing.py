@@ -29,6 +29,8 @@ class Pull:
     """Shape (n, 3, 3)."""
     slope: Points
     """Shape (n, 3)."""
+    free: NDArray[np.bool_]
+    """Surface vertices that may leave the reference, shape (n,); the others slide at their offset."""
 
 
 def smooth(
@@ -57,7 +59,9 @@ def smooth(
     freedom[kind == INTERIOR] = FREE
     axis = np.zeros((n, 3))
     if move_surface:
-        freedom[kind == SURFACE] = ACROSS if pull is None else FREE
+        freedom[kind == SURFACE] = ACROSS
+        if pull is not None:
+            freedom[(kind == SURFACE) & pull.free] = FREE
         freedom[kind == CURVE] = ALONG
     if active is not None:
         freedom[~active] = FIXED
@@ -87,7 +91,7 @@ def smooth(
     worst = star_worst(mesh[2], mesh[3], mesh[4])
     share = np.where(moved, STEP, 0.0)
     for halving in range(60):
-        trial = _place(state, points + share[:, None] * step, share > 0, pull is None)
+        trial = _place(state, points + share[:, None] * step, np.where(share > 0, freedom, FIXED))
         value, rejected = check_moves(state.to_device(trial, wp.vec3d), mesh[1], mesh[4], worst, parameters)
         bad = (rejected.numpy() > 0) & (share > 0)
         if not bad.any():
@@ -100,17 +104,13 @@ def smooth(
     return int((share > 0).sum())
 
 
-def _place(state: MeshState, points: Points, moving: NDArray[np.bool_], slide: bool) -> Points:
-    """Put moved surface vertices back on the reference at their offset.
-
-    And crease vertices on their curve.
-    """
-    if slide:
-        rows = np.flatnonzero(moving & (state.kind == SURFACE))
-        if len(rows):
-            place, normal = state.reference.project(points[rows])
-            points[rows] = place + state.offset[rows, None] * normal
-    rows = np.flatnonzero(moving & (state.kind == CURVE))
+def _place(state: MeshState, points: Points, freedom: NDArray[np.int32]) -> Points:
+    """Put sliding vertices back: on the reference at their offset, or on their curve."""
+    rows = np.flatnonzero(freedom == ACROSS)
+    if len(rows):
+        place, normal = state.reference.project(points[rows])
+        points[rows] = place + state.offset[rows, None] * normal
+    rows = np.flatnonzero(freedom == ALONG)
     if len(rows):
         points[rows] = state.curves.project(points[rows])[0]
     return points
