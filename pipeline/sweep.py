@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -92,13 +93,13 @@ def job(composed: DictConfig) -> int:
     return guarded(start)
 
 
-def job_name(settings: DictConfig) -> str:
+def job_name(settings: Any) -> str:
     """Name a job by what varies: `optimize.iterations=50,seed=2`."""
     name = re.sub(r"[^\w.=,+-]+", "_", settings.job.override_dirname)
     return name if 0 < len(name) <= 120 else f"job-{settings.job.num}"
 
 
-def _varies(task: str, settings: DictConfig) -> bool:
+def _varies(task: str, settings: Any) -> bool:
     return task.partition("=")[0].lstrip("+~") not in settings.job.config.override_dirname.exclude_keys
 
 
