@@ -4,10 +4,10 @@ The collapse of edge a b puts a vertex at the minimiser x of the sum of the quad
 
     E(x) = x^T A x - 2 b^T x + c,     minimised with 0.002 w |x - m|^2 added, m the middle of the edge
 
-limited to one edge length from m. Its cost is E(x) + shape * w |a - b|^2 (w: weight of the quadrics). It is refused (cost
-infinite) when the link condition fails (common neighbours other than those of the faces on the edge), two border
-vertices lie on an inner edge, a face turns by more than `cos_turn` allows, a face gets an aspect ratio above
-`largest_aspect` and above its old one, or a vertex gets more than MOST_FACES faces.
+limited to one edge length from m. Its cost is E(x) + shape * w |a - b|^2 (w: weight of the quadrics). It is
+refused (cost infinite) when the link condition fails (common neighbours other than those of the faces on the
+edge), two border vertices lie on an inner edge, a face turns by more than `cos_turn` allows, a face gets an
+aspect ratio above `largest_aspect` and above its old one, or a vertex gets more than MOST_FACES faces.
 
 Source: Garland & Heckbert 1997 (quadrics); Dey et al. 1999 (link condition).
 """

@@ -1,11 +1,12 @@
 """Gain of edge flips in a triangle mesh, measured by the samples of the two faces, one edge per thread.
 
-The edge a b of the faces a b p and b a q would become p q. With S the samples whose closest face is one of the two,
+The edge a b of the faces a b p and b a q would become p q. With S the samples whose closest face is one of
+the two,
 
     gain = sum_S min(d(s, abp), d(s, baq))^2 - sum_S min(d(s, pqb), d(s, qpa))^2
 
-A flip is refused (gain 0) on an edge that has not two faces, when a new face turns by more than `cos_turn` from both
-old ones, or gets an aspect ratio above `largest_aspect` and above the worse of the old ones.
+A flip is refused (gain 0) on an edge that has not two faces, when a new face turns by more than `cos_turn`
+from both old ones, or gets an aspect ratio above `largest_aspect` and above the worse of the old ones.
 """
 
 from __future__ import annotations

@@ -1,16 +1,17 @@
 """Greedy choice of non-overlapping faces in order of rank, in rounds. Triangles in 3D, segments in 2D.
 
-A face is compared with chosen faces that share a vertex with it, with no others. So a face can be decided as soon as
-every better face at each of its vertices is decided: it is then the head of the ranked list of all its vertices. Each
-round decides all such faces; they share no vertex, hence the result is that of the serial greedy loop, whatever the
-number of threads.
+A face is compared with chosen faces that share a vertex with it, with no others. So a face can be decided as
+soon as every better face at each of its vertices is decided: it is then the head of the ranked list of all
+its vertices. Each round decides all such faces; they share no vertex, hence the result is that of the serial
+greedy loop, whatever the number of threads.
 
 A triangle is refused when
 
     an edge of it has two chosen faces already (it would be the third),
     it folds back on a chosen neighbour: angle across the shared edge below `fold`,
     it overlaps a chosen face at a shared vertex: normals within `coplanar` and sectors that intersect,
-    fewer than `least_open` of its edges have exactly one chosen face (0 accepts free faces, 2 closes gaps only).
+    fewer than `least_open` of its edges have exactly one chosen face (0 accepts free faces, 2 closes gaps
+    only).
 
 A segment is refused when an end of it has two chosen segments, or one that leaves within the angle `fold`.
 """

@@ -2,16 +2,18 @@
 
 Fit, over a sample and its k nearest neighbours x_j (m points in all):
 
-    c = mean x_j,   C = sum (x_j - c)(x_j - c)^T,   n = eigenvector of the least eigenvalue e,   residual = sqrt(e / m)
+    c = mean x_j,   C = sum (x_j - c)(x_j - c)^T,   n = eigenvector of the least eigenvalue e,   residual =
+    sqrt(e / m)
 
-Best patch: a fitted plane averages over a crease, but some neighbour's patch lies on one side of it. Sample p takes
-the plane of the neighbour j (or its own) that minimises
+Best patch: a fitted plane averages over a crease, but some neighbour's patch lies on one side of it. Sample p
+takes the plane of the neighbour j (or its own) that minimises
 
     residual_j + |n_j . (p - c_j)| + (bonus if j is not p)
 
 so that normals stay sharp up to the crease.
 
-Source: facts of the project's own experiments, docs/algorithms/reconstruction.md; the fit is Hoppe et al. 1992.
+Source: facts of the project's own experiments, docs/algorithms/reconstruction.md; the fit is Hoppe et al.
+1992.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ def least_eigenpair(m: wp.mat22d):
     mean = half * (m[0, 0] + m[1, 1])
     d = half * (m[0, 0] - m[1, 1])
     root = wp.sqrt(d * d + m[0, 1] * m[0, 1])
-    # The two rows of m - (mean + root) I are parallel to the eigenvector of mean - root; the longer one is safe.
+    # Both rows of m - (mean + root) I are parallel to the wanted eigenvector; the longer one is safe.
     v = wp.vec2d(d - root, m[0, 1])
     w = wp.vec2d(m[0, 1], -d - root)
     if wp.dot(w, w) > wp.dot(v, v):
@@ -167,7 +169,8 @@ def best_patch(
     residuals: wp.array,
     bonus: float,
 ) -> wp.array:
-    """Choose for every point the neighbour whose plane explains it best; the point itself is favoured by `bonus`.
+    """Choose for every point the neighbour whose plane explains it best; the point itself is favoured by
+    `bonus`.
 
     Args as returned by `fit_planes`; `bonus` is a length. Returns point indices, shape (n,), int32.
     """

@@ -1,13 +1,13 @@
 """Self-intersection of triangle meshes: pairs from a bounding volume hierarchy, tested in float64.
 
-Two triangles without a common vertex intersect when an edge of one crosses the other, which is tested by signs of
-volumes
+Two triangles without a common vertex intersect when an edge of one crosses the other, which is tested by
+signs of volumes
 
     [a, b, c, d] = dot(cross(b - a, c - a), d - a)
 
-or, in one plane, when their edges cross or one holds a corner of the other. With one common vertex the two opposite
-edges are tested; faces with a common edge are neighbours, not intersections. Contact alone does not count: a volume
-within 1e-14 of the cube of the edge length is taken as zero.
+or, in one plane, when their edges cross or one holds a corner of the other. With one common vertex the two
+opposite edges are tested; faces with a common edge are neighbours, not intersections. Contact alone does not
+count: a volume within 1e-14 of the cube of the edge length is taken as zero.
 
 Source: Guigue & Devillers 2003 (the volume tests); the rule for neighbours is that of the VCG library.
 """

@@ -1,11 +1,12 @@
 """Poisson-disk thinning: a maximal subset of points no two of which are nearer than a radius.
 
-The result is that of throwing darts in the order of `priority`: a point is kept unless a point of lower priority
-within the radius has been kept. It is found in rounds: an undecided point is dropped when a kept one is near, and kept
-when no undecided one of lower priority is near. Any number of threads gives the same set (the lexicographically first
-maximal independent set), so the order of execution does not matter.
+The result is that of throwing darts in the order of `priority`: a point is kept unless a point of lower
+priority within the radius has been kept. It is found in rounds: an undecided point is dropped when a kept one
+is near, and kept when no undecided one of lower priority is near. Any number of threads gives the same set
+(the lexicographically first maximal independent set), so the order of execution does not matter.
 
-Source: Blelloch, Fineman, Shun 2012, Greedy sequential maximal independent set and matching are parallel on average.
+Source: Blelloch, Fineman, Shun 2012, Greedy sequential maximal independent set and matching are parallel on
+average.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """Coarsening by edge collapse with quadrics from the samples, in rounds of independent edges.
 
-The quadric of a vertex holds the planes of the samples of its cell, so that a collapse is paid for by the distance to
-the data, not to the mesh before; a share of the planes of its own faces leaves no vertex free, planes through open
-edges keep borders, and planes across sharp folds keep the fold lines of thin parts.
+The quadric of a vertex holds the planes of the samples of its cell, so that a collapse is paid for by the
+distance to the data, not to the mesh before; a share of the planes of its own faces leaves no vertex free,
+planes through open edges keep borders, and planes across sharp folds keep the fold lines of thin parts.
 
-A round collapses edges that are the cheapest of all edges at their ends and at the neighbours of their ends: their
-fans are disjoint, so all of them are valid together. Faces made by a round are tested for intersection, and the
-collapses behind a hit are undone.
+A round collapses edges that are the cheapest of all edges at their ends and at the neighbours of their ends:
+their fans are disjoint, so all of them are valid together. Faces made by a round are tested for intersection,
+and the collapses behind a hit are undone.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def sample_quadrics(
     config: CoarseningConfig,
     device: str = "cpu",
 ) -> tuple[Quadrics, NDArray[np.float64]]:
-    """Return the quadric of every vertex, and its weight: the number of samples of its cell and the face share."""
+    """Return the quadric of every vertex, and its weight: the samples of its cell and the face share."""
     n = len(points)
     cell = nearest_neighbors(points, 1, queries=samples, device=device)[0][:, 0]
     total = Quadrics.of_planes(planes.normals, samples).sum_over(cell, n)
@@ -94,7 +94,7 @@ def sample_quadrics(
 
 
 def _folds(points: Points, faces: Indices, angle: float) -> tuple[Indices, Points]:
-    """Return the edges whose two faces turn by more than `angle` [deg], twice, and the two directions across them."""
+    """Return the edges that turn by more than `angle` [deg], twice, and the two directions across them."""
     edges, face_edges, uses = simplex_edges(faces)
     order = np.argsort(face_edges.ravel(), kind="stable")
     start = np.concatenate([[0], np.cumsum(uses)])[:-1]

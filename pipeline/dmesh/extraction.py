@@ -1,14 +1,14 @@
 """Faces from placed vertices: minimum-ball candidates, their support by the samples, and the greedy choice.
 
-The score of a candidate joins its minimum-ball margin m = (d - R) / R (d: distance of the ball centre to the nearest
-other vertex, R: ball radius) with a face-level real value from the samples:
+The score of a candidate joins its minimum-ball margin m = (d - R) / R (d: distance of the ball centre to the
+nearest other vertex, R: ball radius) with a face-level real value from the samples:
 
     score = m - 3 e / R - 0.1 gap - 1.5 (1 - a)
 
-e is the mean distance of 7 places of the face (2D: 5) from the planes of their nearest samples, gap the largest
-distance of such a place to a sample in units of the sample spacing, a the mean cosine between the normals of face and
-samples.
-Without e and a, chords across creases survive; without the gap, lids over openings do.
+e is the mean distance of 7 places of the face (2D: 5) from the planes of their nearest samples, gap the
+largest distance of such a place to a sample in units of the sample spacing, a the mean cosine between the
+normals of face and samples. Without e and a, chords across creases survive; without the gap, lids over
+openings do.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ PLACES = {
     3: _TRIANGLE_PLACES / _TRIANGLE_PLACES.sum(axis=1, keepdims=True),
 }
 """Barycentric coordinates of the places of a face that are compared with the samples, by dimension."""
+CHANCE_GAP = {2: 3.5, 3: 1.0}
+"""Width of the gaps that random sampling leaves by chance, relative to a surface."""
 _NEAREST_SAMPLES = 3
 _SPACING_NEIGHBORS = 6
 _CHUNK = 1 << 17
@@ -47,10 +49,11 @@ class Support:
     offset: NDArray[np.float64]
     """Mean distance of the places of a face from the planes of their nearest samples, shape (f,)."""
     gap: NDArray[np.float64]
-    """Largest distance of a place to a sample in units of the spacing there, shape (f,); the spacing is the typical
-    one, or that of the sample where it is larger, so that sparse parts of a scan are supported too."""
+    """Largest distance of a place to a sample in units of the spacing there and of `CHANCE_GAP`, shape (f,);
+    the spacing is the typical one, or that of the sample where it is larger, so that sparse parts are
+    supported too."""
     agreement: NDArray[np.float64]
-    """Mean over places of the largest cosine between the normals of the face and of the samples, shape (f,)."""
+    """Mean over places of the largest cosine between the normals of face and samples, shape (f,)."""
 
 
 def face_normals(points: Points, faces: Indices) -> tuple[Points, NDArray[np.float64]]:
@@ -95,7 +98,7 @@ def _support(
     offset = np.abs(np.einsum("qkx,qkx->qk", places[:, None] - samples[near], normals)).min(axis=1)
     own = np.repeat(face_normals(points, faces)[0], len(weights), axis=0)
     agreement = np.abs(np.einsum("qkx,qx->qk", normals, own)).max(axis=1)
-    gap = distance[:, 0] / np.maximum(planes.spacing[near[:, 0]], planes.typical_spacing)
+    gap = distance[:, 0] / np.maximum(planes.spacing[near[:, 0]], planes.typical_spacing) / CHANCE_GAP[d]
     shape = (f, len(weights))
     return (
         offset.reshape(shape).mean(axis=1),
@@ -114,7 +117,8 @@ def extract_faces(
     """Choose the faces of placed vertices.
 
     Returns:
-        Faces, shape (f, d), and counts: candidates, empty (no vertex inside the minimum ball), supported, chosen.
+        Faces, shape (f, d), and counts: candidates, empty (no vertex inside the minimum ball), supported,
+        chosen.
     """
     faces, margin, radius = find_candidates(points, config, device)
     support = measure_support(points, faces, samples, planes, device)

@@ -1,11 +1,8 @@
-"""Close what the greedy choice left open on a surface: specks, slits, small holes, and what is not manifold.
+"""Close what the greedy choice left open: specks, slits and small holes of surfaces, gaps of curves.
 
-Three means, from cheap to thorough:
-
-1. `zip_gaps` offers candidates with low minimum-ball probability among the vertices of open edges.
-2. `fill_holes` triangulates remaining loops that the samples cover (an opening of the shape stays open).
-3. `cure` removes the faces around an edge of three faces, a pinched vertex, an intersection or a loop that could not
-   be filled, and fills the larger hole; the removed patch grows from round to round.
+`zip_gaps` offers candidates with low minimum-ball probability among the vertices of open edges; `fill_holes`
+triangulates remaining loops that the samples cover (an opening of the shape stays open); `close_curves` joins ends in
+2D. What is then still wrong is left to `curing`.
 """
 
 from __future__ import annotations
@@ -14,15 +11,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import breadth_first_order
 
 from pipeline.dmesh.extraction import face_normals, measure_support
 from pipeline.dmesh.selection import SelectionConfig, select_faces
-from pipeline.metrics.surface import fan_vertices, self_intersecting_faces
+from pipeline.dmesh.tessellation import signed_distance
 from pipeline.points.neighbors import nearest_neighbors
 from pipeline.points.sample_planes import SamplePlanes
-from pipeline.topology import boundary_edges, components, orient_faces, simplex_edges, unique_rows
+from pipeline.topology import boundary_edges, components, simplex_edges, unique_rows
 from pipeline.types import Indices, Points
 
 LONGEST_EDGE = 2.2
@@ -42,51 +37,6 @@ class Surface:
     device: str = "cpu"
 
 
-def orient_along_tree(faces: Indices) -> tuple[Indices, NDArray[np.bool_]]:
-    """Orient triangles along breadth-first trees over edges of two faces.
-
-    On a surface that cannot be oriented because of a few wrong faces the edges that disagree lie near those faces
-    (`topology.orient_faces` gives up on the whole component).
-
-    Returns:
-        Oriented faces, and a mask of faces at an edge that disagrees, shape (f,).
-    """
-    f = len(faces)
-    edges, face_edges, uses = simplex_edges(faces)
-    sign = np.array([1, -1, 1]) * np.where(faces[:, [0, 0, 1]] < faces[:, [1, 2, 2]], 1, -1)
-    order = np.argsort(face_edges.ravel(), kind="stable")
-    start = np.concatenate([[0], np.cumsum(uses)])[:-1]
-    two = np.flatnonzero(uses == 2)
-    a, b = order[start[two]], order[start[two] + 1]
-    left, right = a // 3, b // 3
-    differs = sign.ravel()[a] == sign.ravel()[b]
-    # All components hang on one extra node, so that a single search reaches them.
-    part = components(faces, 2)
-    root = np.full(part.max(initial=-1) + 1, f, dtype=np.int64)
-    np.minimum.at(root, part, np.arange(f))
-    graph = coo_matrix(
-        (
-            np.ones(len(left) + len(root)),
-            (np.concatenate([left, np.full(len(root), f)]), np.concatenate([right, root])),
-        ),
-        shape=(f + 1, f + 1),
-    )
-    parent = breadth_first_order(graph.tocsr(), f, directed=False)[1].astype(np.int64)
-    parent[f] = f
-    linked = coo_matrix((differs + 1.0, (left, right)), shape=(f + 1, f + 1)).tocsr()
-    child = np.arange(f)
-    across = np.asarray(linked[child, parent[:f]]).ravel() + np.asarray(linked[parent[:f], child]).ravel()
-    flip = np.append(across > 1.5, False)
-    while (parent != parent[parent]).any():
-        flip ^= flip[parent]
-        parent = parent[parent]
-    result = faces.copy()
-    result[flip[:f]] = result[flip[:f]][:, [0, 2, 1]]
-    wrong = np.zeros(len(edges), dtype=bool)
-    wrong[two] = differs ^ flip[left] ^ flip[right]
-    return result, wrong[face_edges].any(axis=1)
-
-
 def drop_specks(faces: Indices, least: int = 6) -> Indices:
     """Drop components, joined over edges, of fewer than `least` faces."""
     label = components(faces, 2)
@@ -94,7 +44,7 @@ def drop_specks(faces: Indices, least: int = 6) -> Indices:
 
 
 def zip_gaps(surface: Surface, faces: Indices, rounds: int = 4) -> Indices:
-    """Add faces among the vertices of open edges: two rounds that touch one open edge, then those that touch two."""
+    """Add faces among the vertices of open edges: two rounds that touch one such edge, then two edges."""
     for step in range(rounds):
         extra = _gap_candidates(surface, faces, least_open=1 if step < 2 else 2)
         if extra is None:
@@ -136,7 +86,9 @@ def close_curves(surface: Surface, faces: Indices, rounds: int = 2) -> Indices:
         rows = rows[~np.isin(EdgeKeys(len(x)).of(rows), EdgeKeys(len(x)).of(faces))]
         support = measure_support(x, rows, surface.samples, surface.planes, surface.device)
         length = np.linalg.norm(x[rows[:, 0]] - x[rows[:, 1]], axis=1)
-        ok = (support.offset < 0.25 * length) & (support.gap < 2.8)
+        margin = 2 * signed_distance(x, rows, device=surface.device)[0] / length
+        ok = (support.offset < 0.25 * length) & (support.gap < surface.config.largest_gap)
+        ok &= margin > surface.config.least_margin
         score = -length / surface.planes.typical_spacing - 3 * support.offset / length
         chosen = select_faces(x, rows[ok], score[ok], surface.config, chosen=faces, device=surface.device)
         faces = np.concatenate([faces, rows[ok][chosen]])
@@ -146,7 +98,7 @@ def close_curves(surface: Surface, faces: Indices, rounds: int = 2) -> Indices:
 def _gap_candidates(
     surface: Surface, faces: Indices, least_open: int
 ) -> tuple[Indices, NDArray[np.float64]] | None:
-    """Return supported triangles among open vertices with `least_open` open edges and no full one, and scores."""
+    """Return supported triangles with `least_open` open edges and no full one, and their scores."""
     x = surface.points
     edges, _, uses = simplex_edges(faces)
     open_vertices = np.unique(edges[uses == 1])
@@ -196,7 +148,8 @@ class EdgeKeys:
 def boundary_loops(faces: Indices) -> list[NDArray[np.int64]]:
     """Walk the open edges of oriented faces; return vertex loops in the direction of their half edges.
 
-    A vertex that a loop passes twice splits it there. Chains that do not close (where orientation breaks) are left out.
+    A vertex that a loop passes twice splits it there. Chains that do not close (where orientation breaks) are
+    left out.
     """
     half = boundary_edges(faces)
     following: dict[int, list[int]] = {}
@@ -241,8 +194,8 @@ def fill_holes(
         covered: Fill only where samples cover the hole.
 
     Returns:
-        All faces (the new ones last), and the vertices of loops of at most `largest` edges that could not be filled
-        although samples cover them.
+        All faces (the new ones last), and the vertices of loops of at most `largest` edges that could not be
+        filled although samples cover them.
     """
     x = surface.points
     key = EdgeKeys(len(x))
@@ -269,10 +222,11 @@ def fill_holes(
 def triangulate_loop(
     surface: Surface, loop: NDArray[np.int64], known: set[int], key: EdgeKeys
 ) -> NDArray[np.int32] | None:
-    """Return the triangulation of a closed polygon with the least cost, shape (n - 2, 3), None where there is none.
+    """Return the triangulation of a closed polygon with the least cost, shape (n - 2, 3), None where there is
+    none.
 
-    The cost of a triangle is its area, up to five times where its normal disagrees with that of the nearest sample,
-    plus a share of its longest squared edge. A chord that is an edge of the mesh already is not used.
+    The cost of a triangle is its area, up to five times where its normal disagrees with that of the nearest
+    sample, plus a share of its longest squared edge. A chord that is an edge of the mesh already is not used.
 
     Source: Barequet & Sharir 1995 (the dynamic programme).
     """
@@ -315,74 +269,3 @@ def triangulate_loop(
             triangles.append((loop[a], loop[m], loop[b]))
             stack += [(a, m), (m, b)]
     return np.array(triangles, dtype=np.int32)
-
-
-def cure(surface: Surface, faces: Indices, rounds: int = 12) -> tuple[Indices, int]:
-    """Make a surface manifold and free of self-intersections, and close its small holes that samples cover.
-
-    Returns:
-        Oriented faces, and how many faces were removed on the way.
-    """
-    removed = 0
-    heat = np.zeros(len(surface.points), dtype=np.int64)
-    stuck = np.zeros(0, dtype=np.int64)
-    for _ in range(rounds):
-        faces = orient_along_tree(faces)[0]
-        bad, where = defects(surface.points, faces, surface.device)
-        where = np.union1d(where, stuck)
-        if not bad.any() and not len(where):
-            faces, stuck = fill_holes(surface, faces)
-            if not len(stuck) and not defects(surface.points, faces, surface.device)[0].any():
-                return faces, removed
-            continue
-        heat[where] += 1
-        bad |= _ring(faces, where[heat[where] > 1])
-        for _ in range(int(heat[where].max(initial=0)) // 3):
-            bad |= _ring(faces, np.unique(faces[bad]))
-        removed += int(bad.sum())
-        faces = orient_along_tree(drop_specks(unpinch(faces[~bad])))[0]
-        faces, stuck = fill_holes(surface, faces)
-    return orient_faces(faces)[0], removed
-
-
-def defects(
-    points: Points, faces: Indices, device: str = "cpu"
-) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Mark faces at edges of three and more faces, at edges that cannot be oriented, and intersecting ones.
-
-    Returns:
-        The mask of bad faces, shape (f,), and the vertices of the spots; pinched vertices are cured by `unpinch`.
-    """
-    edges, face_edges, uses = simplex_edges(faces)
-    sign = np.array([1, -1, 1]) * np.where(faces[:, [0, 0, 1]] < faces[:, [1, 2, 2]], 1, -1)
-    turn = np.bincount(face_edges.ravel(), sign.ravel(), len(uses))
-    wrong = (uses > 2) | ((uses == 2) & (turn != 0))
-    bad = wrong[face_edges].any(axis=1) | self_intersecting_faces(points, faces, device=device)
-    fan, vertex = fan_vertices(faces)
-    pinched = np.bincount(vertex, minlength=len(points)) > 1
-    corner_size = np.bincount(fan.ravel())[fan]
-    largest = np.zeros(len(points), dtype=np.int64)
-    np.maximum.at(largest, faces.ravel(), corner_size.ravel())
-    bad |= (pinched[faces] & (corner_size < largest[faces])).any(axis=1)
-    return bad, np.unique(faces[bad])
-
-
-def unpinch(faces: Indices) -> Indices:
-    """Remove the smaller fans of vertices that have more than one, until none is left (equal fans: the later one)."""
-    while len(faces):
-        fan, vertex = fan_vertices(faces)
-        size = np.bincount(fan.ravel())
-        order = np.lexsort((np.arange(len(size)), -size, vertex))
-        best = np.zeros(len(size), dtype=bool)
-        first = np.ones(len(order), dtype=bool)
-        first[1:] = vertex[order][1:] != vertex[order][:-1]
-        best[order[first]] = True
-        keep = best[fan].all(axis=1)
-        if keep.all():
-            break
-        faces = faces[keep]
-    return faces
-
-
-def _ring(faces: Indices, vertices: NDArray[np.integer]) -> NDArray[np.bool_]:
-    return np.isin(faces, vertices).any(axis=1)

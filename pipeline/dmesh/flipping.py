@@ -24,8 +24,8 @@ def flip_edges(
 ) -> tuple[Indices, int]:
     """Flip edges as long as the sum of squared distances of the samples falls.
 
-    A round flips edges whose gain is the largest on both of their faces, none that would make an edge twice or an
-    intersection.
+    A round flips edges whose gain is the largest on both of their faces, none that would make an edge twice
+    or an intersection.
 
     Args:
         faces: Oriented triangles, shape (f, 3).
@@ -69,7 +69,7 @@ def _quads(faces: Indices, count: int) -> tuple[Indices, Indices, NDArray[np.int
     start = np.concatenate([[0], np.cumsum(uses)])[:-1]
     two = np.flatnonzero(uses == 2)
     first, second = order[start[two]], order[start[two] + 1]
-    # simplex_edges lists the corner pairs 01, 02, 12: corner 2, 1, 0 is opposite, and 02 runs against the face.
+    # simplex_edges lists corner pairs 01, 02, 12: corner 2, 1, 0 is opposite; 02 runs against the face.
     corner = np.array([[0, 1, 2], [2, 0, 1], [1, 2, 0]])
     a, b, p = faces[(first // 3)[:, None], corner[first % 3]].T
     q = faces[second // 3, np.array([2, 1, 0])[second % 3]]

@@ -23,9 +23,9 @@ def orient_outward(
 ) -> tuple[Indices, int]:
     """Turn faces to agree with their neighbours, and every component to face outward.
 
-    Given normals decide the side of a component where their signs agree with each other. Otherwise a closed component
-    has positive volume (2D: runs counter-clockwise), and one that lies inside an odd number of others faces into the
-    cavity that it bounds.
+    Given normals decide the side of a component where their signs agree with each other. Otherwise a closed
+    component has positive volume (2D: runs counter-clockwise), and one that lies inside an odd number of
+    others faces into the cavity that it bounds.
 
     Args:
         samples: Positions, shape (m, d).

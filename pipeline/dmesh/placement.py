@@ -1,12 +1,13 @@
 """Vertex placement: Lloyd relaxation with a quadric per cell, taken from sharp sample planes. 2D and 3D.
 
-Samples p_i with normals n_i are assigned to their nearest vertex. The first rounds move each vertex to the centroid c
-of its cell; later rounds minimise over the cell
+Samples p_i with normals n_i are assigned to their nearest vertex. The first rounds move each vertex to the
+centroid c of its cell; later rounds minimise over the cell
 
     sum (n_i . (x - p_i))^2 + sum_border (b_i . (x - p_i))^2 + lambda m |x - c|^2
 
-(m samples, b_i border conormals) and limit |x - c| to 1.5 times the root mean square radius of the cell. On a smooth
-part this is the centroid lifted onto the surface; next to a crease, corner or border the planes pull the vertex onto it.
+(m samples, b_i border conormals) and limit |x - c| to 1.5 times the root mean square radius of the cell. On a
+smooth part this is the centroid lifted onto the surface; next to a crease, corner or border the planes pull
+the vertex onto it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from pipeline.types import Points
 
 REACH = 1.5
 """Largest distance from the centroid in units of the root mean square radius of the cell."""
+
+LEAST_VERTICES = 64
+"""Vertices placed at least, or all samples where there are fewer."""
 
 
 @dataclass
@@ -58,7 +62,7 @@ def vertex_count(sample_count: int, max_faces: int, dimension: int, config: Plac
     """Return how many vertices to place: a closed surface has twice as many faces, a curve equally many."""
     by_samples = sample_count / config.samples_per_vertex
     by_faces = config.oversampling * max_faces / (2 if dimension == 3 else 1)
-    return int(np.clip(min(by_samples, by_faces), min(8, sample_count), sample_count))
+    return int(np.clip(min(by_samples, by_faces), min(LEAST_VERTICES, sample_count), sample_count))
 
 
 def relax_vertices(

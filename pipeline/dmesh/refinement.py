@@ -1,12 +1,15 @@
-"""Vertex positions on decided faces: least squares to the sample planes, and borders moved out to their samples.
+"""Vertex positions on decided faces: least squares to the sample planes, and borders moved out to their
+samples.
 
 With the faces decided, the expected Chamfer distance from samples to surface has the quadratic model
 
-    sum_i (n_i . (sum_k b_ik v_k - p_i))^2 + sum_v w_v (mu |x_v|^2 - (mu - nu) (m_v . x_v)^2),    x_v the move of vertex v
+    sum_i (n_i . (sum_k b_ik v_k - p_i))^2 + sum_v w_v (mu |x_v|^2 - (mu - nu) (m_v . x_v)^2),    x_v the move
+    of vertex v
 
-where b_i are the barycentric coordinates of the point of the surface closest to sample p_i, constant by the envelope
-theorem; moves along the vertex normal m_v are damped by nu, others by mu > nu. It is minimised by conjugate gradients without forming the matrix. Moves are undone where they would fold a
-face or make two faces intersect.
+where b_i are the barycentric coordinates of the point of the surface closest to sample p_i, constant by the
+envelope theorem; moves along the vertex normal m_v are damped by nu, others by mu > nu. It is minimised by
+conjugate gradients without forming the matrix. Moves are undone where they would fold a face or make two
+faces intersect.
 """
 
 from __future__ import annotations
@@ -59,7 +62,8 @@ def refine_positions(
         faces: Vertex indices, shape (f, d).
         samples: Positions, shape (m, d).
         border: Samples that also pull the vertices of their face along the conormal.
-        damping: mu of moves along the surface; w is the squared barycentric weight a vertex carries, and a fifth
+        damping: mu of moves along the surface; w is the squared barycentric weight a vertex carries, and a
+            fifth
             of the mean.
         normal_damping: mu of moves along the mean normal of the faces at a vertex: the fit decides those.
         largest_step: Longest move in units of the shortest edge at the vertex.
@@ -91,7 +95,8 @@ def refine_positions(
 
 
 def vertex_normals(points: Points, faces: Indices) -> Points:
-    """Return unit normals of vertices, the mean of those of their faces by size, shape (n, d); 0 where there is none.
+    """Return unit normals of vertices, the mean of those of their faces by size, shape (n, d); 0 where there
+    is none.
 
     The faces have to be oriented.
     """
@@ -122,7 +127,8 @@ def closest_on_faces(points: Points, faces: Indices, samples: Points, device: st
 def _closest_on_segments(points: Points, faces: Indices, samples: Points) -> Closest:
     """Compare each sample with the segments whose middle is among the 8 nearest ones, weighted for length.
 
-    Segments are cut into pieces no longer than the shortest quartile, so that middles stand for their segment.
+    Segments are cut into pieces no longer than the shortest quartile, so that middles stand for their
+    segment.
     """
     a, b = points[faces[:, 0]], points[faces[:, 1]]
     length = np.linalg.norm(b - a, axis=1)
@@ -150,7 +156,7 @@ def _closest_on_segments(points: Points, faces: Indices, samples: Points) -> Clo
 def _plane_rows(
     faces: Indices, closest: Closest, normals: Points, index: NDArray[np.integer], vertex_count: int
 ) -> sp.csr_matrix:
-    """Return one row n . sum b_k v_k per sample of `index`, over the interleaved coordinates of the vertices."""
+    """Return one row n . sum b_k v_k per sample of `index`; columns are interleaved coordinates."""
     m, d = len(index), normals.shape[1]
     corner = faces[closest.face[index]].astype(np.int64)
     column = corner[:, :, None] * d + np.arange(d)
@@ -162,7 +168,7 @@ def _plane_rows(
 def _conjugate_gradient(
     matrix: sp.csr_matrix, target: NDArray[np.float64], weight: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Minimise |M x - target|^2 + x^T W x from 0, with the diagonal as preconditioner; W is one block per vertex."""
+    """Minimise |M x - target|^2 + x^T W x from 0 with diagonal preconditioner; W: one block per vertex."""
     transposed = matrix.T.tocsr()
     diagonal = np.asarray(transposed.multiply(transposed).sum(axis=1)).ravel()
     diagonal += np.einsum("vii->vi", weight).ravel()
@@ -187,7 +193,8 @@ def _conjugate_gradient(
 
 
 def safe_move(points: Points, move: Points, faces: Indices, device: str = "cpu") -> Points:
-    """Move vertices, but shorten and at last drop moves that turn a triangle by more than 75 degrees or intersect.
+    """Move vertices, but shorten and at last drop moves that turn a triangle by more than 75 degrees or
+    intersect.
 
     Faces that intersect before the move do not count. In 2D every move is taken.
     """
@@ -212,8 +219,9 @@ def snap_border(
 ) -> Points:
     """Move the vertices of long borders along their conormal out to the outermost samples.
 
-    A vertex of a loop of at least 10 edges, without samples beyond it, moves to max_i c . (p_i - v) plus the expected
-    distance of the border from its outermost sample, 1 / (density * window); |move| is at most 0.35 edges.
+    A vertex of a loop of at least 10 edges, without samples beyond it, moves to max_i c . (p_i - v) plus the
+    expected distance of the border from its outermost sample, 1 / (density * window); |move| is at most 0.35
+    edges.
     """
     half = boundary_edges(faces)
     if not len(half):
@@ -261,10 +269,10 @@ def snap_border(
 
 
 def border_conormals(points: Points, faces: Indices) -> Points:
-    """Return the unit vectors that leave the surface across each half edge of `boundary_edges`, shape (b, 3)."""
+    """Return unit vectors that leave the surface across the half edges of `boundary_edges`, shape (b, 3)."""
     half = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     apex = np.concatenate([faces[:, 2], faces[:, 0], faces[:, 1]])
-    edges, face_edges, uses = simplex_edges(faces)
+    _, face_edges, uses = simplex_edges(faces)
     # simplex_edges lists the corner pairs 01, 02, 12; the half edges here are 01, 12, 20.
     edge = np.concatenate([face_edges[:, 0], face_edges[:, 2], face_edges[:, 1]])
     single = uses[edge] == 1

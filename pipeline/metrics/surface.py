@@ -16,9 +16,9 @@ def surface_summary(mesh: SurfaceMesh) -> dict[str, Any]:
     """Describe a surface (3D) or a set of segments (2D) by plain numbers.
 
     Keys of both: vertices, faces, components, watertight, length or area. In 3D also boundary_edges,
-    boundary_loops, nonmanifold_edges, nonmanifold_vertices, oriented, euler_characteristic, volume (of a watertight
-    oriented surface, else None) and aspect_ratio (longest edge times perimeter over 4 sqrt(3) area; 1 is equilateral).
-    In 2D also ends (vertices of one segment) and junctions (of three and more).
+    boundary_loops, nonmanifold_edges, nonmanifold_vertices, oriented, euler_characteristic, volume (of a
+    watertight oriented surface, else None) and aspect_ratio (longest edge times perimeter over 4 sqrt(3)
+    area; 1 is equilateral). In 2D also ends (vertices of one segment) and junctions (of three and more).
     """
     points, faces, _ = compact(mesh.points, mesh.faces)
     if mesh.dimension == 2:
@@ -66,7 +66,7 @@ def _curve_summary(points: Points, segments: Indices) -> dict[str, Any]:
 
 
 def aspect_ratios(points: Points, faces: Indices) -> NDArray[np.float64]:
-    """Return longest edge times perimeter over 4 sqrt(3) area of triangles, shape (f,); infinite where flat."""
+    """Return longest edge times perimeter over 4 sqrt(3) area, shape (f,); infinite where flat."""
     corners = points[faces]
     sides = np.linalg.norm(corners - corners[:, [1, 2, 0]], axis=2)
     area = _areas(points, faces)
@@ -90,7 +90,8 @@ def vertex_fans(faces: Indices) -> NDArray[np.int64]:
 def fan_vertices(faces: Indices) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the fan of every face corner, shape (f, 3), and the vertex of every fan.
 
-    Two triangles at a vertex belong to one fan when a chain of triangles joined by edges at that vertex links them.
+    Two triangles at a vertex belong to one fan when a chain of triangles joined by edges at that vertex links
+    them.
     """
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
@@ -99,7 +100,7 @@ def fan_vertices(faces: Indices) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     if not f:
         return np.zeros((0, 3), dtype=np.int64), np.zeros(0, dtype=np.int64)
     edges, face_edges, _ = simplex_edges(faces)
-    # Corner k of a face meets its edges 01, 02, 12 as listed; an (edge, end) pair is one node, a corner another.
+    # Corner k of a face meets its edges 01, 02, 12 as listed; each (edge, end) pair and corner is a node.
     sides = np.array([[0, 1], [0, 2], [1, 2]])
     corner = np.arange(3 * f).reshape(f, 3)
     node = 2 * face_edges[:, sides] + (edges[face_edges[:, sides]][..., 1] == faces[:, :, None])

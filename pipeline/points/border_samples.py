@@ -37,10 +37,11 @@ class BorderSamples:
 
 
 def find_border_samples(points: Points, planes: SamplePlanes) -> BorderSamples:
-    """Find the border of an open surface from the largest angular gap between neighbours in the tangent plane.
+    """Find the border of an open surface from the largest angular gap between neighbours in the tangent
+    plane.
 
-    A chain of fewer than `LEAST_CHAIN` border samples is dropped: random samples of a closed surface show such gaps
-    here and there. Curves (2D) have none: their ends come out of the selection of segments.
+    A chain of fewer than `LEAST_CHAIN` border samples is dropped: random samples of a closed surface show
+    such gaps here and there. Curves (2D) have none: their ends come out of the selection of segments.
     """
     n, d = points.shape
     if d == 2 or n < LINE_SAMPLES + 3:

@@ -11,7 +11,7 @@ from pipeline.errors import InputError
 from pipeline.types import PointCloud, Points
 
 FLAT = 1e-9
-"""Extent across a line (2D) or a plane (3D), relative to the longest extent, below which samples count as flat."""
+"""Extent across a line or plane, relative to the longest extent, below which samples count as flat."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ def normalize_samples(cloud: PointCloud) -> Samples:
     need = d + 1
     if len(points) == 1 and total > 1:
         raise InputError(
-            f"point cloud: all {total:,} points are equal; check that the file holds coordinates in its first columns"
+            f"point cloud: all {total:,} points are equal; "
+            "check that the file holds coordinates in its first columns"
         )
     if len(points) < need:
         raise InputError(

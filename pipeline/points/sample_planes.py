@@ -40,7 +40,7 @@ class SamplePlanes:
 
     @property
     def noise(self) -> float:
-        """Median distance of neighbours from the planes: an upper estimate of the noise (it contains curvature)."""
+        """Median distance of neighbours from the planes: noise, and what curvature adds to it."""
         return float(np.median(self.residuals))
 
 

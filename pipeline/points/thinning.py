@@ -16,7 +16,8 @@ _TOLERANCE = 0.03
 def thin(
     points: Points, count: int, spacing: float, rng: np.random.Generator, device: str = "cpu"
 ) -> tuple[NDArray[np.int64], float]:
-    """Keep about `count` samples (within 3 %) no two of which are nearer than the radius that gives this number.
+    """Keep about `count` samples (within 3 %) no two of which are nearer than the radius that gives this
+    number.
 
     Args:
         points: Samples in the normal frame, shape (n, d).

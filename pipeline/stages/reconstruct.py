@@ -8,10 +8,13 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from pipeline.context import RunContext
 from pipeline.dmesh.coarsening import CoarseningConfig, CollapsingMesh, sample_quadrics
+from pipeline.dmesh.curing import cure
 from pipeline.dmesh.extraction import extract_faces
-from pipeline.dmesh.filling import Surface, close_curves, cure, drop_specks, zip_gaps
+from pipeline.dmesh.filling import Surface, close_curves, drop_specks, zip_gaps
 from pipeline.dmesh.flipping import flip_edges
 from pipeline.dmesh.orientation import orient_outward
 from pipeline.dmesh.placement import PlacementConfig, relax_vertices, vertex_count
@@ -31,6 +34,8 @@ log = logging.getLogger("simmesh")
 
 PHASES = ("planes", "vertices", "faces", "closing", "fit", "coarsening", "orientation")
 """Names under which progress is recorded, in order."""
+UNEXPLAINED = 3.0
+"""Distance from the surface, in units of the sample spacing, beyond which a point counts as left out."""
 _VERTICES, _CLOSED, _COARSE = 1, 2, 3
 """Checkpoints: vertices are placed, the surface is closed and fitted, it is coarsened."""
 
@@ -66,8 +71,8 @@ class ReconstructConfig:
     max_faces: int = 20000
     """Faces of the result, at most."""
     max_error: float = 0.0
-    """Coarsen below `max_faces` while the root mean square distance to the samples of a vertex stays below this, in
-    units of the input; 0 keeps `max_faces`."""
+    """Coarsen below `max_faces` while the root mean square distance to the samples of a vertex stays below
+    this, in units of the input; 0 keeps `max_faces`."""
     placement: PlacementConfig = field(default_factory=PlacementConfig)
     """Number and relaxation of vertices."""
     selection: SelectionConfig = field(default_factory=SelectionConfig)
@@ -89,8 +94,8 @@ def reconstruct(
 ) -> SurfaceMesh:
     """Find the surface (2D: the curve) that a point cloud samples.
 
-    Closed surfaces come out watertight, manifold, oriented outward and free of self-intersections. Exact duplicate
-    points are merged and counted. Given normals replace the estimated ones.
+    Closed surfaces come out watertight, manifold, oriented outward and free of self-intersections. Exact
+    duplicate points are merged and counted. Given normals replace the estimated ones.
 
     Args:
         cloud: Samples, 3D or 2D; any scale.
@@ -146,6 +151,7 @@ class _Reconstruction:
         faces, disagreeing = orient_outward(points, faces, self.samples, self.given, self.context.device)
         self.context.count("misoriented_edges", disagreeing, "edges whose faces cannot be oriented alike")
         points, faces, _ = compact(points, faces)
+        self._check_explained(points, faces)
         mesh = SurfaceMesh(self.normalization.undo(points), faces, frame=cloud.frame)
         self._describe(mesh)
         return mesh
@@ -276,6 +282,18 @@ class _Reconstruction:
                 break
             points, faces, best = step.points, trial, distance
         return points, faces
+
+    def _check_explained(self, points: Points, faces: Indices) -> None:
+        """Count samples that the result leaves out; fail when they are the majority."""
+        distance = closest_on_faces(points, faces, self.samples, self.context.device).distance
+        far = distance > UNEXPLAINED * np.maximum(self.planes.spacing, self.planes.typical_spacing)
+        self.context.count("unexplained_points", int(far.sum()), "points far from the reconstructed surface")
+        if far.mean() > 0.5:
+            raise StageError(
+                f"reconstruct: {int(far.sum()):,} of {len(far):,} points are far from every face "
+                "that could be found: the cloud does not sample a surface, or its noise exceeds its spacing. "
+                "Check the columns of the file, or remove outliers and noise"
+            )
 
     def _describe(self, mesh: SurfaceMesh) -> None:
         """Say in the log and the counts what is not as a closed surface has it."""

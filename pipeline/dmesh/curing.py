@@ -1,0 +1,142 @@
+"""Make an oriented surface manifold and free of intersections: remove what is wrong and fill the hole again.
+
+Wrong are faces at an edge of three and more faces, at an edge that cannot be oriented, the smaller fans of a pinched
+vertex, intersecting faces, and the rim of a loop that could not be filled. A patch that stays wrong grows from round
+to round.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import breadth_first_order
+
+from pipeline.dmesh.filling import Surface, drop_specks, fill_holes
+from pipeline.metrics.surface import fan_vertices, self_intersecting_faces
+from pipeline.topology import components, orient_faces, simplex_edges
+from pipeline.types import Indices, Points
+
+
+def cure(surface: Surface, faces: Indices, rounds: int = 12) -> tuple[Indices, int]:
+    """Make a surface manifold and free of self-intersections, and close its small holes that samples cover.
+
+    Returns:
+        Oriented faces, and how many faces were removed on the way.
+    """
+    removed = 0
+    heat = np.zeros(len(surface.points), dtype=np.int64)
+    stuck = np.zeros(0, dtype=np.int64)
+    for _ in range(rounds):
+        faces = orient_along_tree(faces)[0]
+        bad, where = defects(surface.points, faces, surface.device)
+        where = np.union1d(where, stuck)
+        if not bad.any() and not len(where):
+            faces, stuck = fill_holes(surface, faces)
+            if not len(stuck) and not defects(surface.points, faces, surface.device)[0].any():
+                return faces, removed
+            continue
+        heat[where] += 1
+        bad |= _ring(faces, where[heat[where] > 1])
+        for _ in range(int(heat[where].max(initial=0)) // 3):
+            bad |= _ring(faces, np.unique(faces[bad]))
+        removed += int(bad.sum())
+        faces = orient_along_tree(drop_specks(unpinch(faces[~bad])))[0]
+        faces, stuck = fill_holes(surface, faces)
+    return orient_faces(faces)[0], removed
+
+
+def defects(
+    points: Points, faces: Indices, device: str = "cpu"
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Mark faces at edges of three and more faces, at edges that cannot be oriented, and intersecting ones.
+
+    Returns:
+        The mask of bad faces, shape (f,), and the vertices of the spots; pinched vertices are cured by
+        `unpinch`.
+    """
+    edges, face_edges, uses = simplex_edges(faces)
+    sign = np.array([1, -1, 1]) * np.where(faces[:, [0, 0, 1]] < faces[:, [1, 2, 2]], 1, -1)
+    turn = np.bincount(face_edges.ravel(), sign.ravel(), len(uses))
+    wrong = (uses > 2) | ((uses == 2) & (turn != 0))
+    bad = wrong[face_edges].any(axis=1) | self_intersecting_faces(points, faces, device=device)
+    fan, vertex = fan_vertices(faces)
+    pinched = np.bincount(vertex, minlength=len(points)) > 1
+    corner_size = np.bincount(fan.ravel())[fan]
+    largest = np.zeros(len(points), dtype=np.int64)
+    np.maximum.at(largest, faces.ravel(), corner_size.ravel())
+    bad |= (pinched[faces] & (corner_size < largest[faces])).any(axis=1)
+    return bad, np.unique(faces[bad])
+
+
+def unpinch(faces: Indices) -> Indices:
+    """Remove the smaller fans of vertices that have more than one (of equal fans the later one)."""
+    while len(faces):
+        fan, vertex = fan_vertices(faces)
+        size = np.bincount(fan.ravel())
+        order = np.lexsort((np.arange(len(size)), -size, vertex))
+        best = np.zeros(len(size), dtype=bool)
+        first = np.ones(len(order), dtype=bool)
+        first[1:] = vertex[order][1:] != vertex[order][:-1]
+        best[order[first]] = True
+        keep = best[fan].all(axis=1)
+        if keep.all():
+            break
+        faces = faces[keep]
+    return faces
+
+
+def _ring(faces: Indices, vertices: NDArray[np.integer]) -> NDArray[np.bool_]:
+    return np.isin(faces, vertices).any(axis=1)
+
+
+def orient_along_tree(faces: Indices) -> tuple[Indices, NDArray[np.bool_]]:
+    """Orient triangles along breadth-first trees over edges of two faces.
+
+    On a surface that cannot be oriented because of a few wrong faces the edges that disagree lie near those
+    faces (`topology.orient_faces` gives up on the whole component).
+
+    Returns:
+        Oriented faces, and a mask of faces at an edge that disagrees, shape (f,).
+    """
+    f = len(faces)
+    edges, face_edges, uses = simplex_edges(faces)
+    sign = np.array([1, -1, 1]) * np.where(faces[:, [0, 0, 1]] < faces[:, [1, 2, 2]], 1, -1)
+    order = np.argsort(face_edges.ravel(), kind="stable")
+    start = np.concatenate([[0], np.cumsum(uses)])[:-1]
+    two = np.flatnonzero(uses == 2)
+    a, b = order[start[two]], order[start[two] + 1]
+    left, right = a // 3, b // 3
+    differs = sign.ravel()[a] == sign.ravel()[b]
+    # All components hang on one extra node, so that a single search reaches them.
+    part = components(faces, 2)
+    root = np.full(part.max(initial=-1) + 1, f, dtype=np.int64)
+    np.minimum.at(root, part, np.arange(f))
+    graph = coo_matrix(
+        (
+            np.ones(len(left) + len(root)),
+            (np.concatenate([left, np.full(len(root), f)]), np.concatenate([right, root])),
+        ),
+        shape=(f + 1, f + 1),
+    )
+    parent = breadth_first_order(graph.tocsr(), f, directed=False)[1].astype(np.int64)
+    parent[f] = f
+    # Whether a face is turned against its parent: look the pair up among the linked ones.
+    key = np.minimum(left, right) * (f + 1) + np.maximum(left, right)
+    first = np.argsort(key, kind="stable")
+    child = np.arange(f)
+    up = parent[:f]
+    wanted = np.minimum(child, up) * (f + 1) + np.maximum(child, up)
+    flip = np.zeros(f + 1, dtype=bool)
+    if len(key):
+        place = np.minimum(np.searchsorted(key[first], wanted), len(key) - 1)
+        found = first[place]
+        flip[:f] = (key[found] == wanted) & differs[found]
+    while (parent != parent[parent]).any():
+        flip ^= flip[parent]
+        parent = parent[parent]
+    result = faces.copy()
+    result[flip[:f]] = result[flip[:f]][:, [0, 2, 1]]
+    wrong = np.zeros(len(edges), dtype=bool)
+    wrong[two] = differs ^ flip[left] ^ flip[right]
+    return result, wrong[face_edges].any(axis=1)
