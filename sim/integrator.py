@@ -2,7 +2,7 @@
 
     implicit Euler   x = argmin E(x) + sum m / (2 dt^2) |x - x_0 - dt v_0|^2,   v = (x - x_0) / dt
 
-First order, unconditionally stable; the energy never grows (up to the residual), and vibrations faster than 1/dt
+First order, unconditionally stable; the energy never grows (up to the residual), vibrations faster than 1/dt
 are damped. In free fall from rest it gives exactly v = -g t and x - x_0 = -g t (t + dt) / 2.
 """
 

@@ -77,6 +77,12 @@ class BlockMatrix:
         """Write A x to `out`, vec3d of shape (n,)."""
         wps.bsr_mv(self.matrix, x, out, alpha=1.0, beta=0.0)
 
+    def largest_diagonal(self) -> float:
+        """Return the largest diagonal entry."""
+        out = wp.zeros(1, dtype=wp.float64, device=self.device)
+        conjugate_gradient.largest_diagonal(self.diagonal, self.matrix.values, out)
+        return float(out.numpy()[0])
+
     def to_scipy(self) -> bsr_matrix:
         """Copy the matrix to the host as scipy BSR, shape (3 n, 3 n)."""
         values = self.matrix.values.numpy()[: self.block_count]

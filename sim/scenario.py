@@ -78,7 +78,8 @@ class Drop:
     """The body is at rest when weight and reaction differ by less than this share."""
 
     def __post_init__(self) -> None:
-        _positive(self, "height", "gravity", "steps", "duration", "contact_distance", "contact_pressure")
+        _whole(self, "steps")
+        _positive(self, "height", "gravity", "duration", "contact_distance", "contact_pressure")
         _positive(self, "settle_tolerance")
 
     def run(
@@ -205,7 +206,8 @@ class Stretch:
     """Thickness of the clamped slab at each end, over the length."""
 
     def __post_init__(self) -> None:
-        _positive(self, "stretch", "steps", "clamp")
+        _whole(self, "steps")
+        _positive(self, "stretch", "clamp")
         if self.clamp >= 0.5:
             raise ValueError(f"clamp: expected a share below 0.5, got {self.clamp}")
 
@@ -304,6 +306,13 @@ def _positive(settings: Any, *names: str) -> None:
         value = getattr(settings, name)
         if not (np.isfinite(value) and value > 0):
             raise ValueError(f"{settings.name}.{name}: expected a positive number, got {value}")
+
+
+def _whole(settings: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(settings, name)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{settings.name}.{name}: expected a whole number from 1 on, got {value!r}")
 
 
 def _frame_steps(steps: int) -> set[int]:

@@ -4,7 +4,7 @@
 
 H is the sum of positive semi-definite element Hessians, so dx descends. `scale` is the largest force that any
 one energy exerts on one component, constraints included: the residual is a share of the forces that balance
-each other, whatever the units. `floor` is what rounding leaves of the elastic forces.
+each other, whatever the units. `floor` is what rounding of the positions makes of the stiffest diagonal entry.
 
 The step a starts at 1, is cut to the bound that the energies state (contact), halved while it would turn an
 element over that is not yet inverted, and then backtracked until the energy falls enough (Armijo), or, where
@@ -17,8 +17,8 @@ Source: Nocedal & Wright 2006, Numerical Optimization, chapter 3; Teran et al. 2
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import warp as wp
@@ -32,10 +32,14 @@ from warp_kernels import time_integration
 
 Floats = NDArray[np.float64]
 
-_ARMIJO = 1e-4
-_ROUNDING = 1e-12
-_FINE = 1e4
 _EPS = np.finfo(np.float64).eps
+_ARMIJO = 1e-4
+_ROUNDED = 16.0 * _EPS
+"""Rounding of a position, over the largest position."""
+_ROUNDING = 1e-12
+"""Rounding of the sum of the energies, over the sum of their magnitudes."""
+_FINE = 1e4
+"""Expected falls below so many roundings of the energy are judged by slopes."""
 
 
 @dataclass
@@ -112,7 +116,7 @@ class Newton:
         mean_edge = float(np.cbrt(6.0 * np.sqrt(2.0) * model.volumes.mean()))
         modulus = float((model.lam + 2.0 * model.mu).max())
         self._rounding_energy = 64.0 * _EPS * modulus * float(model.volumes.sum())
-        self._rounding_force = 64.0 * _EPS * modulus * mean_edge
+        self._stiffness = modulus * mean_edge
 
     def value(self, x: wp.array) -> tuple[float, dict[str, float]]:
         """Return the sum of the energies and each by name [J]."""
@@ -166,12 +170,12 @@ class Newton:
         total, values = self.value(x)
         self._check_start(values, positions, step)
         linear_iterations = 0
-        previous = np.inf
+        previous, stiffness = np.inf, self._stiffness
         for iteration in range(self.config.max_iterations + 1):
             self.gradient(x, self._g)
             residual = _largest(self._g)
             scale = self.force_scale(x)
-            floor = self._rounding_force * _largest(x)
+            floor = _ROUNDED * stiffness * _largest(x)
             if observe is not None:
                 observe(iteration, residual / max(scale, floor, 1e-300))
             if residual <= tolerance * scale + floor:
@@ -179,6 +183,7 @@ class Newton:
             if iteration == self.config.max_iterations:
                 break
             self.assemble(x)
+            stiffness = self.matrix.largest_diagonal()
             time_integration.add_scaled(self._g, -2.0, self._g, self._b)
             # Eisenstat & Walker 1996, choice 2: as exact as the last step deserved.
             forcing = float(np.clip(0.5 * (residual / previous) ** 2, 1e-10, 1e-2))

@@ -35,6 +35,17 @@ def constrain_kernel(
 
 
 @wp.kernel
+def largest_diagonal_kernel(
+    diagonal: wp.array[wp.int32],
+    values: wp.array[wp.mat33d],
+    largest: wp.array[wp.float64],
+):
+    p = wp.tid()
+    d = wp.get_diag(values[diagonal[p]])
+    wp.atomic_max(largest, 0, wp.max(d[0], wp.max(d[1], d[2])))
+
+
+@wp.kernel
 def invert_blocks_kernel(
     diagonal: wp.array[wp.int32], values: wp.array[wp.mat33d], inverse: wp.array[wp.mat33d]
 ):
@@ -89,6 +100,11 @@ def constrain(row: wp.array, column: wp.array, free: wp.array, values: wp.array)
         values: mat33d of shape (k,).
     """
     wp.launch(constrain_kernel, len(row), [row, column, free], [values], device=values.device)
+
+
+def largest_diagonal(diagonal: wp.array, values: wp.array, out: wp.array) -> None:
+    """Raise `out[0]` to the largest diagonal entry of the diagonal blocks `values[diagonal]`."""
+    wp.launch(largest_diagonal_kernel, len(diagonal), [diagonal, values], [out], device=values.device)
 
 
 def invert_blocks(diagonal: wp.array, values: wp.array, out: wp.array) -> None:

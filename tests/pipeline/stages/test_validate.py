@@ -1,0 +1,191 @@
+"""The validate stage: report, checks and limits, frames of reference, resumption, refusals."""
+
+from __future__ import annotations
+
+import json
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pipeline.stages.validate as stage
+from pipeline.context import RunContext
+from pipeline.errors import InvalidMeshError
+from pipeline.stages.validate import CHECKS, MaterialConfig, ValidateConfig, validate
+from pipeline.types import Frame, TetMesh
+from sim.errors import SimulationDiverged
+from sim.scenario import Stretch
+
+FAST = {"drop": {"steps": 10}, "stretch": {"steps": 2}}
+
+
+def box_mesh(cells: int = 2, size: float = 1.0, frame: Frame | None = None) -> TetMesh:
+    """A cube of Kuhn tets."""
+    n = cells + 1
+    grid = np.stack(np.meshgrid(*[np.arange(n)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    corner = grid[(grid < cells).all(axis=1)]
+    tets = []
+    for order in permutations(range(3)):
+        path = [corner]
+        for axis in order:
+            path.append(path[-1] + np.eye(3, dtype=int)[axis])
+        tet = np.stack([p @ [n * n, n, 1] for p in path], axis=1)
+        tets.append(tet[:, [0, 2, 1, 3]] if np.linalg.det(np.eye(3)[list(order)]) < 0 else tet)
+    return TetMesh(grid * size / cells, np.concatenate(tets).astype(np.int32), frame=frame or Frame())
+
+
+def test_good_mesh_passes_every_check(device: str) -> None:
+    report = validate(box_mesh(), ValidateConfig(scenarios=FAST), context=RunContext(device=device))
+    assert report.passed, [check for check in report.checks if not check.passed]
+    assert [check.name for check in report.checks] == [rule.name for rule in CHECKS]
+    assert report.metrics["mass"] == pytest.approx(1000.0, rel=1e-12)
+    assert report.metrics["zero_modes"] == 6
+    assert report.metrics["quality"]["min_dihedral_angle"]["min"] == pytest.approx(45.0)
+    assert report.material["youngs_modulus"] == 1.0e6
+
+
+def test_report_is_plain_json() -> None:
+    report = validate(box_mesh(), ValidateConfig(scenarios=FAST))
+    text = json.dumps([report.metrics, report.scenarios, report.material], allow_nan=False)
+    assert len(text) < 100_000
+
+
+def test_units_and_up_axis_do_not_matter() -> None:
+    # The same body, 1 x 1 x 2 m, in metres and Z up, and in millimetres and Y up: (x, y, z) -> (x, z, -y).
+    mesh = box_mesh()
+    tall = mesh.points * [1.0, 1.0, 2.0]
+    y_up = np.stack([tall[:, 0], tall[:, 2], -tall[:, 1]], axis=1) * 1000.0
+    config = ValidateConfig(scenarios=FAST)
+    metres = validate(TetMesh(tall, mesh.tets), config)
+    millimetres = validate(TetMesh(y_up, mesh.tets, frame=Frame(0.001, "y")), config)
+    assert millimetres.metrics["mass"] == pytest.approx(metres.metrics["mass"], rel=1e-12)
+    assert millimetres.metrics["explicit_time_step"] == pytest.approx(
+        metres.metrics["explicit_time_step"], rel=1e-5
+    )
+    for name in ("reaction", "peak_reaction_over_weight", "max_compression"):
+        a, b = (r.scenarios["drop"]["results"][name] for r in (metres, millimetres))
+        assert b == pytest.approx(a, rel=1e-4)  # Newton's tolerance of 1e-6, over 10 steps
+
+
+def test_input_is_not_modified() -> None:
+    mesh = box_mesh()
+    points = mesh.points.copy()
+    validate(mesh, ValidateConfig(scenarios={"stretch": {"steps": 1}}))
+    np.testing.assert_array_equal(mesh.points, points)
+
+
+@pytest.mark.parametrize("size", [1e-3, 100.0])
+def test_default_material_carries_a_body_of_any_size(size: float) -> None:
+    report = validate(box_mesh(size=size), ValidateConfig(scenarios=FAST))
+    assert report.passed, [check for check in report.checks if not check.passed]
+    assert report.metrics["sag_ratio"] <= 0.02
+
+
+def test_body_too_soft_for_its_weight_fails_with_numbers() -> None:
+    config = ValidateConfig(MaterialConfig(youngs_modulus=3.0e3), {"drop": {"steps": 10}})
+    report = validate(box_mesh(), config)
+    assert not report.passed
+    assert report.metrics["sag_ratio"] == pytest.approx(3.27, rel=1e-3)
+    failed = {check.name for check in report.checks if not check.passed}
+    assert "drop_max_compression" in failed
+
+
+def test_parts_that_hang_by_an_edge_fail() -> None:
+    mesh = box_mesh()
+    both = np.vstack([mesh.points, mesh.points + np.array([1.0, 1.0, 0.0])])
+    unique, number = np.unique(both.round(9), axis=0, return_inverse=True)
+    tets = number.ravel()[np.concatenate([mesh.tets, mesh.tets + len(mesh.points)])].astype(np.int32)
+    report = validate(TetMesh(unique, tets), ValidateConfig(scenarios={}))
+    failed = {check.name: check.value for check in report.checks if not check.passed}
+    assert failed == {"structure_defects": 1.0, "components": 2.0, "extra_zero_modes": 1.0}
+
+
+def test_loose_vertices_are_counted_and_left_out() -> None:
+    mesh = box_mesh()
+    loose = TetMesh(np.concatenate([mesh.points, [[5.0, 5.0, 5.0]]]), mesh.tets)
+    context = RunContext()
+    report = validate(loose, ValidateConfig(scenarios={"stretch": {"steps": 1}}), context=context)
+    assert context.counts == {"unreferenced_vertices": 1}
+    assert report.metrics["unreferenced_vertices"] == 1
+    assert [check.name for check in report.checks if not check.passed] == ["structure_defects"]
+
+
+def test_limits_decide_and_null_leaves_a_check_out() -> None:
+    limits: dict[str, float | None] = {"min_dihedral_angle": 50.0, "max_dihedral_angle": None}
+    report = validate(box_mesh(), ValidateConfig(scenarios={}, limits=limits))
+    checks = {check.name: check for check in report.checks}
+    assert not checks["min_dihedral_angle"].passed
+    assert "max_dihedral_angle" not in checks
+    assert not any(name.startswith(("drop", "stretch")) for name in checks)
+
+
+def test_scenario_that_is_not_solved_fails_its_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(self: Any, *args: Any) -> None:
+        raise SimulationDiverged("step 3: lost", step=3, term="elastic", details={"residual": 1.0})
+
+    monkeypatch.setattr(Stretch, "run", run)
+    report = validate(box_mesh(), ValidateConfig(scenarios=FAST))
+    entry = report.scenarios["stretch"]
+    assert (entry["status"], entry["step"], entry["term"], entry["error"]) == (
+        "failed",
+        3,
+        "elastic",
+        "step 3: lost",
+    )
+    assert {c.name for c in report.checks if not c.passed} == {"stretch_inversions", "stretch_residual"}
+
+
+class Keeping(RunContext):
+    """Keeps the last checkpoint, and stops after one when told to."""
+
+    saved: tuple[int, dict[str, Any]] | None = None
+    stops = False
+
+    def checkpoint(self, step: int, **arrays: Any) -> None:
+        self.saved = step, arrays
+        if self.stops:
+            raise KeyboardInterrupt
+
+    def restore(self) -> tuple[int, dict[str, Any]] | None:
+        return self.saved
+
+
+def test_finished_scenario_is_not_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = ValidateConfig(scenarios=FAST)
+    whole = validate(box_mesh(), config)
+    context = Keeping()
+    context.stops = True
+    with pytest.raises(KeyboardInterrupt):
+        validate(box_mesh(), config, context=context)
+    context.stops = False
+    ran: list[str] = []
+    original = stage._run
+    monkeypatch.setattr(
+        stage, "_run", lambda model, name, *rest: ran.append(name) or original(model, name, *rest)
+    )
+    resumed = validate(box_mesh(), config, context=context)
+    assert ran == ["stretch"]
+    assert resumed.scenarios == whole.scenarios
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: ValidateConfig(scenarios={"twist": {}}), "known: drop, stretch"),
+        (lambda: ValidateConfig(scenarios={"drop": {"heigth": 1.0}}), "known: height"),
+        (lambda: ValidateConfig(limits={"drop_inversion": 0}), "known: structure_defects"),
+        (lambda: MaterialConfig(name="jelly"), "known: stable_neo_hookean"),
+        (lambda: MaterialConfig(poissons_ratio=0.5), "poissons_ratio"),
+        (lambda: MaterialConfig(static_friction=0.1), "friction"),
+    ],
+)
+def test_bad_config_is_refused_before_any_work(make: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        make()
+
+
+def test_mesh_without_tets_is_refused() -> None:
+    empty = TetMesh(np.zeros((0, 3)), np.zeros((0, 4), dtype=np.int32))
+    with pytest.raises(InvalidMeshError, match="nothing to validate"):
+        validate(empty)

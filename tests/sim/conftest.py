@@ -1,0 +1,46 @@
+"""Meshes that the simulation tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import permutations
+
+import numpy as np
+import pytest
+
+
+def kuhn_box(cells=(2, 2, 2), size=(1.0, 1.0, 1.0), jitter=0.0, seed=0):
+    """Return points and tets of a box, six Kuhn tets per cell; `jitter` (over a cell) moves inner vertices."""
+    cells = np.asarray(cells)
+    grid = np.stack(np.meshgrid(*(np.arange(n + 1) for n in cells), indexing="ij"), axis=-1).reshape(-1, 3)
+    stride = np.array([(cells[1] + 1) * (cells[2] + 1), cells[2] + 1, 1])
+    corner = grid[(grid < cells).all(axis=1)]
+    tets = []
+    for order in permutations(range(3)):
+        path = [corner]
+        for axis in order:
+            path.append(path[-1] + np.eye(3, dtype=int)[axis])
+        tet = np.stack([p @ stride for p in path], axis=1)
+        is_odd = np.linalg.det(np.eye(3)[list(order)]) < 0
+        tets.append(tet[:, [0, 2, 1, 3]] if is_odd else tet)
+    inner = ((grid > 0) & (grid < cells)).all(axis=1, keepdims=True)
+    noise = jitter * np.random.default_rng(seed).uniform(-1.0, 1.0, grid.shape) * inner
+    return (grid + noise) * (np.asarray(size) / cells), np.concatenate(tets).astype(np.int32)
+
+
+@pytest.fixture
+def box() -> Callable:
+    """The function `kuhn_box`."""
+    return kuhn_box
+
+
+def random_rotation(seed: int = 0) -> np.ndarray:
+    """Return a rotation matrix, uniformly random."""
+    q = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))[0]
+    return q * np.sign(np.linalg.det(q))
+
+
+@pytest.fixture
+def rotation() -> np.ndarray:
+    """One random rotation matrix."""
+    return random_rotation(3)
