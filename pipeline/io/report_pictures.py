@@ -80,8 +80,8 @@ def draw(geometry: Geometry, view: View | None, size: tuple[int, int]) -> Pictur
         normals = None if geometry.normals is None else upright(geometry.normals, geometry.frame)
         return draw_points(points, normals, view=view, size=size)
     if isinstance(geometry, SurfaceMesh):
-        # Edges closer than a few pixels would only grey the surface.
-        edges = 0.5 if len(geometry.faces) < 40_000 else 0.0
+        # Edges closer than a few pixels would only grey the surface: the more, the fainter.
+        edges = 0.5 * min(1.0, np.sqrt(6000 / max(len(geometry.faces), 1)))
         return draw_surface(
             points, geometry.faces, view=view, size=size, style=Style(edges=edges, smooth=True)
         )

@@ -17,7 +17,7 @@ def number(value: float, digits: int = 4) -> str:
     value = float(value) + 0.0  # no minus sign on zero
     if not np.isfinite(value):
         return "not a number" if np.isnan(value) else "∞" if value > 0 else MINUS + "∞"
-    if value == round(value) and abs(value) < 1e7:
+    if (value == round(value) or abs(value) >= 1000) and abs(value) < 1e7:
         text = f"{value:,.0f}"
     else:
         text = f"{value:.{digits}g}"
@@ -101,22 +101,32 @@ def histogram(
 
 
 def line_plot(
-    x: NDArray, y: NDArray, *, title: str, x_label: str, y_label: str = "", size: tuple[int, int] = (320, 190)
+    x: NDArray,
+    lines: Sequence[tuple[str, NDArray]],
+    *,
+    title: str,
+    x_label: str,
+    size: tuple[int, int] = (320, 190),
 ) -> str:
-    """Draw one series as a line with axes; points that are not finite leave gaps.
+    """Draw series as lines over one axis; points that are not finite leave gaps.
 
     Series longer than 400 points are thinned by keeping the lowest and highest of each stretch.
+
+    Args:
+        x: Places, shape (n,).
+        lines: (name, values of shape (n,)) of each series; CSS classes line-0 to line-4 in turn.
     """
     width, height = size
     left, right, top, bottom = 58, 12, 26, 34
-    x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-    good = np.isfinite(x) & np.isfinite(y)
+    x = np.asarray(x, dtype=np.float64)
+    values = [np.asarray(y, dtype=np.float64) for _, y in lines]
+    good = [np.isfinite(x) & np.isfinite(y) for y in values]
     parts = [f'<text class="title" x="{left}" y="15">{escape(title)}</text>']
-    if not good.any():
+    if not any(ok.any() for ok in good):
         parts.append(f'<text x="{left}" y="{height / 2:.0f}">no finite value</text>')
         return _svg(width, height, title, parts)
-    x0, x1 = _range(x[good])
-    y0, y1 = _range(y[good], pad=0.06)
+    x0, x1 = _range(np.concatenate([x[ok] for ok in good]))
+    y0, y1 = _range(np.concatenate([y[ok] for y, ok in zip(values, good)]), pad=0.06)
 
     def px(value: NDArray | float) -> NDArray:
         return left + (np.asarray(value) - x0) / (x1 - x0) * (width - left - right)
@@ -131,19 +141,19 @@ def line_plot(
         parts.append(
             f'<text x="{px(tick):.1f}" y="{height - bottom + 14}" text-anchor="middle">{number(tick)}</text>'
         )
-    keep = _thin(y, 400)
-    path, pen = [], False
-    for a, b, ok in zip(px(x[keep]), py(y[keep]), good[keep]):
-        if ok:
-            path.append(f"{'L' if pen else 'M'}{a:.1f} {b:.1f}")
-        pen = bool(ok)
     parts.append(f'<path class="axis" d="M{left} {height - bottom}H{width - right}"/>')
-    dot = " dot" if good.sum() == 1 else ""
-    parts.append(f'<path class="line{dot}" d="{"".join(path)}{"h0" if dot else ""}"/>')
-    axis = x_label if not y_label else f"{x_label}  ·  {y_label}"
+    for k, (y, ok) in enumerate(zip(values, good)):
+        keep = _thin(y, 400)
+        path, pen = [], False
+        for a, b, drawn in zip(px(x[keep]), py(y[keep]), ok[keep]):
+            if drawn:
+                path.append(f"{'L' if pen else 'M'}{a:.1f} {b:.1f}")
+            pen = bool(drawn)
+        dot = " dot" if ok.sum() == 1 else ""
+        parts.append(f'<path class="line line-{k % 5}{dot}" d="{"".join(path)}{"h0" if dot else ""}"/>')
     parts.append(
         f'<text class="label" x="{(left + width - right) / 2:.0f}" y="{height - 4}" text-anchor="middle">'
-        f"{escape(axis)}</text>"
+        f"{escape(x_label)}</text>"
     )
     return _svg(width, height, title, parts)
 
@@ -151,15 +161,16 @@ def line_plot(
 def _range(values: NDArray, pad: float = 0.0) -> tuple[float, float]:
     low, high = float(values.min()), float(values.max())
     if high - low <= 1e-12 * max(abs(low), abs(high), 1e-300):
-        spread = 0.5 * abs(low) or 0.5
-        return low - spread, high + spread
+        spread = 0.5 * abs(low)
+        return (low - spread, high + spread) if spread else (0.0, 1.0)
     return low - pad * (high - low), high + pad * (high - low)
 
 
 def _thin(y: NDArray, count: int) -> NDArray[np.int64]:
     if len(y) <= count:
         return np.arange(len(y))
-    safe = np.where(np.isfinite(y), y, np.nanmin(np.where(np.isfinite(y), y, np.nan)))
+    finite = np.isfinite(y)
+    safe = np.where(finite, y, y[finite].min() if finite.any() else 0.0)
     starts = np.linspace(0, len(y), count // 2 + 1).astype(int)
     keep = {0, len(y) - 1}
     for a, b in pairwise(starts):

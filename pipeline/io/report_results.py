@@ -16,8 +16,9 @@ from pipeline.metrics.tet import dihedral_angles, tet_quality
 from pipeline.rendering.colormap import REGULAR_DIHEDRAL
 from pipeline.types import Check, TetMesh
 
-TIME_NAMES = ("time", "times", "t", "step", "steps", "iteration")
+AXIS_NAMES = ("time", "times", "t", "stretch", "displacement", "step", "iteration")
 MAX_PLOTS = 9
+EMPTY_LIST = "<dl></dl>"
 MEASURES = (
     ("min_dihedral_angle", "smallest dihedral angle", "°", "low"),
     ("max_dihedral_angle", "largest dihedral angle", "°", "high"),
@@ -25,7 +26,31 @@ MEASURES = (
     ("scaled_jacobian", "scaled Jacobian", "", "low"),
     ("aspect_ratio", "aspect ratio", "", "high"),
 )
-UNITS = {"youngs_modulus": "Pa", "density": "kg/m³", "mass": "kg", "volume": "m³", "peak_memory_mb": "MB"}
+UNITS = {
+    "youngs_modulus": "Pa",
+    "density": "kg/m³",
+    "mass": "kg",
+    "volume": "m³",
+    "size": "m",
+    "length": "m",
+    "fall_height": "m",
+    "inversion_margin": "m",
+    "gravity": "m/s²",
+    "dt": "s",
+    "time": "s",
+    "element_time_step": "s",
+    "explicit_time_step": "s",
+    "courant_time_step": "s",
+    "weight": "N",
+    "reaction": "N",
+    "force": "N",
+    "displacement": "m",
+    "gap": "m",
+    "energy": "J",
+    "initial_stiffness": "N/m",
+    "final_stiffness": "N/m",
+}
+"""Units of numbers whose meaning is fixed by their name."""
 FLAG = {"done": ("mark-pass", "✓ done"), "failed": ("mark-fail", "✕ failed")}
 
 
@@ -51,7 +76,7 @@ def quality(contents: Contents) -> str:
     )
     measured = [tet_quality(m.points, m.tets) for _, _, m in meshes]
     span = f' colspan="{len(meshes)}"'
-    head = "".join(f'<th class="group"{span}>{kind}</th>' for kind in ("worst", "worst 1 %", "mean"))
+    head = "".join(f'<th class="span"{span}>{kind}</th>' for kind in ("worst", "worst 1 %", "mean"))
     names = "".join(f'<th class="n">{label}</th>' for label, _, _ in meshes) * 3
     rows = "".join(_measure_row(measured, *measure) for measure in MEASURES)
     table = f"<table><tr><th></th>{head}</tr><tr><th>measure</th>{names}</tr>{rows}</table>"
@@ -81,8 +106,17 @@ def scenarios(contents: Contents) -> str:
     for name, scenario in report.scenarios.items():
         data = scenario if isinstance(scenario, Mapping) else {"result": scenario}
         plots = "".join(_series_plots(data))
-        inner = f"<h3>{escape(_words(name))}</h3>{_values(data)}"
-        parts.append(f'<div class="card">{inner}<div class="columns">{plots}</div></div>')
+        top = _values({k: v for k, v in data.items() if not isinstance(v, Mapping)})
+        groups = "".join(
+            f"<div><h4>{escape(_words(key))}</h4>{listed}</div>"
+            for key, value in data.items()
+            if isinstance(value, Mapping) and (listed := _values(value)) != EMPTY_LIST
+        )
+        folded = f'{top}<div class="columns">{groups}</div>'
+        parts.append(
+            f'<div class="card"><h3>{escape(_words(name))}</h3><div class="columns">{plots}</div>'
+            f"<details><summary>Settings and results</summary>{folded}</details></div>"
+        )
     if report.metrics:
         inner = _values(report.metrics)
         parts.append(
@@ -191,20 +225,38 @@ def _check_row(check: Check) -> str:
 
 
 def _series_plots(data: Mapping[str, Any]) -> Iterator[str]:
-    """Plot every list of numbers, also one level down, over the list of times beside it."""
-    groups = [data, *(v for v in data.values() if isinstance(v, Mapping))]
+    """Plot every list of numbers, also one level down, over its axis; energies share one plot."""
     count = 0
-    for group in groups:
+    for group in [data, *(v for v in data.values() if isinstance(v, Mapping))]:
         lists = {str(k): np.array(v, dtype=float) for k, v in group.items() if _is_series(v)}
-        x_name = next((n for n in TIME_NAMES if n in lists), None)
-        for name, values in lists.items():
-            if name == x_name or count >= MAX_PLOTS:
-                continue
-            matched = x_name is not None and len(lists[x_name]) == len(values)
-            x = lists[x_name] if matched and x_name else np.arange(len(values))
-            label = f"{x_name} [s]" if matched and x_name in ("time", "times", "t") else x_name or "row"
-            yield line_plot(x, values, title=_words(name), x_label=label if matched else "row")
+        axis = next((n for n in AXIS_NAMES if n in lists), None)
+        plots: dict[str, list[str]] = {}
+        for name in lists:
+            if name != axis:
+                kind = name.rsplit("_", 1)[-1]
+                plots.setdefault(kind if kind == "energy" else name, []).append(name)
+        for title, names in plots.items():
+            if count >= MAX_PLOTS:
+                return
+            lines = [(_words(n), lists[n]) for n in names]
+            matched = axis is not None and all(len(y) == len(lists[axis]) for _, y in lines)
+            x = lists[axis] if matched and axis else np.arange(max(len(y) for _, y in lines), dtype=float)
+            label = _with_unit(axis) if matched and axis else "row"
+            lines = [(n, y) for n, y in lines if len(y) == len(x)]
+            plot = line_plot(x, lines, title=_with_unit(title), x_label=label)
+            yield f"<div>{plot}{_line_key(lines)}</div>"
             count += 1
+
+
+def _line_key(lines: list[tuple[str, Any]]) -> str:
+    if len(lines) < 2:
+        return ""
+    items = (f'<span><i class="line-{k % 5}"></i>{escape(name)}</span>' for k, (name, _) in enumerate(lines))
+    return f'<div class="key">{"".join(items)}</div>'
+
+
+def _with_unit(name: str) -> str:
+    return _words(name) + (f" [{UNITS[name]}]" if name in UNITS else "")
 
 
 def _history_plots(lines: list[dict[str, Any]]) -> Iterator[str]:
@@ -220,7 +272,8 @@ def _history_plots(lines: list[dict[str, Any]]) -> Iterator[str]:
             if len(pairs) < 3 or count >= MAX_PLOTS:
                 continue
             x, y = np.array(pairs, dtype=float).T
-            yield line_plot(x, y, title=": ".join(p for p in (phase, _words(name)) if p), x_label="step")
+            title = ": ".join(part for part in (phase, _words(name)) if part)
+            yield line_plot(x, [(title, y)], title=title, x_label="step")
             count += 1
 
 
@@ -232,7 +285,7 @@ def _values(data: Mapping[str, Any]) -> str:
             continue
         if isinstance(value, Mapping):
             inner = _values(value)
-            if inner != "<dl></dl>":
+            if inner != EMPTY_LIST:
                 rows.append(f"<dt>{escape(_words(name))}</dt><dd>{inner}</dd>")
             continue
         unit = f" {UNITS[name]}" if name in UNITS and _is_number(value) else ""

@@ -105,7 +105,7 @@ def _cloud(name: str, label: str, cloud: PointCloud, points: NDArray) -> dict[st
     step = -(-len(points) // MAX_POINTS)
     note = f"One in {step} of {len(points):,} points is shown." if step > 1 else ""
     shown = {"name": name, "label": label, "kind": "points", "note": note}
-    shown |= {"points": encode(points[::step], "<f4"), "radius": 0.7 * point_spacing(points[::step])}
+    shown |= {"points": encode(points[::step], "<f4"), "radius": 0.85 * point_spacing(points[::step])}
     if cloud.normals is not None:
         normals = upright(cloud.normals[::step], cloud.frame)
         shown["normals"] = encode(np.round(127.0 * normals), "<i1")

@@ -78,7 +78,7 @@ def draw_surface(
         wp.array(corner_colors(colors, faces, len(points)).astype(np.float32), dtype=wp.vec3, device=device),
         wp.array(free.astype(np.float32), dtype=float, device=device),
         wp.vec3(0.85, 0.55, 0.42),
-        lamps(view),
+        lamps(view, style),
         ink(style),
     )
     return develop(out.numpy(), ground_shadow(mesh, p, view, center, scale, size, style))
@@ -111,7 +111,7 @@ def draw_points(
     center, scale = unit_box(points)
     p = (points - center) / scale
     if radius is None:
-        radius = 0.7 * point_spacing(points)
+        radius = 0.85 * point_spacing(points)
     r = radius / scale
     camera = warp_camera(view, center, scale, size)
     depths = (p - np.array(camera.eye)) @ view.forward
@@ -127,7 +127,7 @@ def draw_points(
         None if normals is None else wp.array(np.asarray(normals, np.float32), dtype=wp.vec3, device=device),
         wp.array(to_linear(colors).astype(np.float32), dtype=wp.vec3, device=device),
         wp.array(free, dtype=float, device=device),
-        lamps(view),
+        lamps(view, style),
     )
     # Level triangles as large as the spheres throw the shadow.
     ring = 2.2 * r * np.array([[1.0, 0.0, 0.0], [-0.5, 0.866, 0.0], [-0.5, -0.866, 0.0]])
@@ -156,10 +156,10 @@ def draw_tets(
         tets: Vertex indices, shape (t, 4).
         values: Quality per tet, shape (t,); colours the faces that the cut opened, not the skin.
         value_range: Values of the two ends of the colour scale; None is 0 to the regular tet's 70.5 degrees.
-        plane: Normal n and offset d: tets whose centroid c has n.c <= d stay. None cuts through the middle,
+        plane: Normal n and offset d: tets whose centroid c has n.c <= d stay. None keeps a little more than half,
             across the horizontal axis that faces the camera.
     """
-    style = style or Style(edges=0.8)
+    style = style or Style(edges=0.8, fill=0.24)
     points = np.asarray(points, dtype=np.float64)
     tets = np.asarray(tets, dtype=np.int32).reshape(-1, 4)
     if not len(tets):
@@ -177,7 +177,7 @@ def draw_tets(
     return draw_surface(points, faces, colors=colors, view=view, size=size, style=style, device=device)
 
 
-def cut_plane(points: NDArray, view: View, share: float = 0.5) -> tuple[NDArray, float]:
+def cut_plane(points: NDArray, view: View, share: float = 0.55) -> tuple[NDArray, float]:
     """Return normal and offset of the plane that opens the near half; `share` of the box stays."""
     towards = -np.asarray(view.forward)[:2]
     axis = int(np.abs(towards).argmax())

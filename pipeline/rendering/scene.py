@@ -30,6 +30,8 @@ class Style:
     """Shade with vertex normals where all faces of a vertex are within 50 degrees of its normal."""
     shadow: float = 0.5
     """Strength of the shadow on the ground; 0 draws none."""
+    fill: float = 0.10
+    """Light from everywhere; more of it keeps the colours of a scale apart, less shows the shape."""
     rays: int = 48
     """Rays per corner that measure how open the surface is."""
 
@@ -94,13 +96,14 @@ def warp_camera(view: View, center: NDArray, scale: float, size: tuple[int, int]
     return camera
 
 
-def lamps(view: View) -> shading.Lamps:
+def lamps(view: View, style: Style) -> shading.Lamps:
     key = -0.55 * view.right + 0.75 * view.up - 0.62 * view.forward
     lights = shading.Lamps()
     lights.view = wp.vec3(*(-view.forward))
     lights.key = wp.vec3(*(key / np.linalg.norm(key)))
     lights.up = wp.vec3(0.0, 0.0, 1.0)
-    lights.ambient, lights.sky, lights.key_strength, lights.head_strength = 0.10, 0.30, 0.62, 0.24
+    lights.ambient, lights.sky = style.fill, 0.30
+    lights.key_strength, lights.head_strength = 0.62, 0.24
     return lights
 
 
@@ -176,8 +179,7 @@ def ground_shadow(
     upward = np.tile([0.0, 0.0, 1.0], (cells * cells, 1))
     dark = 1.0 - openness(mesh, grid.reshape(-1, 3), upward, 0.4, 64).reshape(cells, cells)
     dark = gaussian_filter(dark, 1.0, mode="constant")
-    ramp = np.clip(np.minimum(np.arange(cells), np.arange(cells)[::-1]) / 14.0, 0.0, 1.0)
-    dark *= (ramp * ramp * (3 - 2 * ramp))[:, None] * (ramp * ramp * (3 - 2 * ramp))[None]
+    dark *= _ramp(cells, 14.0)[:, None] * _ramp(cells, 14.0)[None]
     u = (np.arange(width) + 0.5 - 0.5 * width) / (view.focal * height)
     v = (np.arange(height) + 0.5 - 0.5 * height) / (view.focal * height)
     ray = view.forward + u[None, :, None] * view.right - v[:, None, None] * view.up
@@ -187,7 +189,15 @@ def ground_shadow(
     seen = (t > 0) & np.isfinite(t)
     t = np.where(seen, t, 0.0)
     at = [(eye[k] + t * ray[..., k] - low[k]) / (high[k] - low[k]) * (cells - 1) for k in (0, 1)]
-    return style.shadow * np.where(seen, map_coordinates(dark, at, order=1, mode="constant"), 0.0)
+    shadow = style.shadow * np.where(seen, map_coordinates(dark, at, order=1, mode="constant"), 0.0)
+    # Towards the borders of the picture the shadow fades, so that no edge of the picture shows.
+    return shadow * _ramp(width, 0.16 * width)[None] * _ramp(height, 0.12 * height)[:, None]
+
+
+def _ramp(count: int, length: float) -> NDArray[np.float64]:
+    """Rise smoothly from 0 to 1 over `length` entries at both ends, shape (count,)."""
+    t = np.clip(np.minimum(np.arange(count), np.arange(count)[::-1]) / length, 0.0, 1.0)
+    return t * t * (3.0 - 2.0 * t)
 
 
 def develop(samples: NDArray, shadow: NDArray) -> Picture:

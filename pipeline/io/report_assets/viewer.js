@@ -176,7 +176,7 @@
   const fragmentSource = `#version 300 es
     precision highp float;
     in vec3 n; in vec4 c; in vec3 weights;
-    uniform bool splat, shaped; uniform float wire, ratio; uniform vec3 up;
+    uniform bool splat, shaped; uniform float wire, ratio, fill; uniform vec3 up;
     out vec4 color;
     vec3 toLinear(vec3 s) { return pow(s, vec3(2.2)); }
     void main() {
@@ -190,7 +190,7 @@
         m = normalize(m);
         if (!gl_FrontFacing) { m = -m; albedo *= vec3(0.85, 0.55, 0.42); free = 0.6; }
       }
-      float around = 0.10 + 0.30 * 0.5 * (1.0 + dot(m, up));
+      float around = fill + 0.30 * 0.5 * (1.0 + dot(m, up));
       float direct = 0.62 * max(dot(m, normalize(vec3(-0.55, 0.75, 0.62))), 0.0) * (0.35 + 0.65 * free);
       float head = 0.24 * max(m.z, 0.0) * (0.5 + 0.5 * free);
       vec3 light = albedo * (free * around + direct + head);
@@ -213,12 +213,12 @@
   gl.linkProgram(program); gl.useProgram(program);
   const uniform = (name) => gl.getUniformLocation(program, name);
   const at_ = Object.fromEntries(
-    ["project", "turn", "target", "distance", "size", "splat", "shaped", "wire", "ratio", "up"].map((n) => [n, uniform(n)]));
+    ["project", "turn", "target", "distance", "size", "splat", "shaped", "wire", "ratio", "fill", "up"].map((n) => [n, uniform(n)]));
   const buffers = [0, 1, 2].map(() => gl.createBuffer());
   gl.enable(gl.DEPTH_TEST);
 
   // --- state ----------------------------------------------------------------------------------------------------
-  const ui = { shape: shapes.length - 1, wire: true, color: "cut", cuts: { surface: 1, tets: 0.5 }, axis: 4, worst: 180 };
+  const ui = { shape: shapes.length - 1, wire: true, color: "cut", cuts: { surface: 1, tets: 0.55 }, axis: 4, worst: 180 };
   const home = { azimuth: 32, elevation: 17, distance: 2.45, target: [0, 0, 0] };
   let eye = { ...home, target: [...home.target] }, drawn = null, stale = true, waiting = false;
   const spread = Math.max(...shapes.map((s) => Math.hypot(...minus(s.high, s.low))));
@@ -263,7 +263,8 @@
     gl.uniform1i(at_.splat, shape.kind === "points");
     gl.uniform1i(at_.shaped, !!shape.normals);
     gl.uniform1f(at_.ratio, ratio);
-    gl.uniform1f(at_.wire, ui.wire ? (shape.kind === "tets" ? 0.85 : 0.5) : 0);
+    gl.uniform1f(at_.fill, shape.kind === "tets" ? 0.24 : 0.1);
+    gl.uniform1f(at_.wire, ui.wire ? (shape.kind === "tets" ? 0.8 : 0.5 * Math.min(1, Math.sqrt(6000 / (drawn.count / 3)))) : 0);
     gl.drawArrays(shape.kind === "points" ? gl.POINTS : gl.TRIANGLES, 0, drawn.count);
     root.dataset.drawn = String(drawn.count);
   };

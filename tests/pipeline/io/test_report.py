@@ -369,6 +369,7 @@ def test_numbers_are_written_for_people():
     assert number(0.00012346) == "0.0001235"
     assert number(-2.5e-9) == "\N{MINUS SIGN}2.5·10⁻⁹"
     assert number(-0.0) == "0"
+    assert number(16650.39) == "16,650"
     assert number(float("nan")) == "not a number"
     assert number(float("inf")) == "∞"
 
@@ -398,21 +399,21 @@ def test_a_histogram_draws_each_series_at_its_share():
 
 def test_lines_leave_gaps_where_a_value_is_missing():
     y = np.array([0.0, 1.0, np.nan, 3.0, 4.0])
-    path = re.search(r'class="line" d="([^"]+)"', line_plot(np.arange(5.0), y, title="t", x_label="x")).group(
-        1
-    )
+    path = re.search(
+        r'class="line line-0" d="([^"]+)"', line_plot(np.arange(5.0), [("y", y)], title="t", x_label="x")
+    ).group(1)
     assert path.count("M") == 2
     assert path.count("L") == 2
-    assert "no finite value" in line_plot(np.arange(2.0), np.full(2, np.nan), title="t", x_label="x")
-    assert "line dot" in line_plot(np.arange(1.0), np.ones(1), title="t", x_label="x")
+    assert "no finite value" in line_plot(np.arange(2.0), [("y", np.full(2, np.nan))], title="t", x_label="x")
+    assert "line line-0 dot" in line_plot(np.arange(1.0), [("y", np.ones(1))], title="t", x_label="x")
 
 
 def test_a_long_series_keeps_its_peaks():
     y = np.zeros(10_000)
     y[5_001] = 1.0
-    path = re.search(r'class="line" d="([^"]+)"', line_plot(np.arange(1e4), y, title="t", x_label="x")).group(
-        1
-    )
+    path = re.search(
+        r'class="line line-0" d="([^"]+)"', line_plot(np.arange(1e4), [("y", y)], title="t", x_label="x")
+    ).group(1)
     heights = np.array(re.findall(r" ([\d.]+)", path), dtype=float)
     assert len(heights) <= 410
     assert np.ptp(heights) > 100
