@@ -18,8 +18,7 @@ import warp as wp
 
 from warp_kernels.checks import check_array
 from warp_kernels.launch import launch_sliced
-from warp_kernels.minimum_ball import ball_offset
-from warp_kernels.simplex import sorted_face
+from warp_kernels.simplex import ball_offset, sorted_face
 
 wp.set_module_options({"enable_backward": False})
 

@@ -28,12 +28,19 @@ import warp as wp
 
 from warp_kernels.checks import check_array
 from warp_kernels.launch import launch_sliced
+from warp_kernels.simplex import (
+    add_to_corners,
+    add_values,
+    ball_offset,
+    corner_values,
+    edges_of,
+    mean_of,
+    offset_adjoint,
+)
 from warp_kernels.smooth import sigmoid, soft_minimum, soft_minimum_weights
 
 wp.set_module_options({"enable_backward": False})
 
-SLIVER = wp.constant(wp.float64(1.0e-24))
-"""A triangle with sin^2 of the angle at its first vertex below this has no ball: float64 cannot place it."""
 FREE = wp.constant(-1)
 """Nearest point of a face whose ball has no point within reach: probability 1."""
 CLOSED = wp.constant(-2)
@@ -41,102 +48,9 @@ CLOSED = wp.constant(-2)
 
 
 @wp.func
-def ball_offset(u: wp.vec2d, v: wp.vec2d):
-    """Ball centre minus first vertex, and 1; or zero and 0 for a face without a ball."""
-    if wp.dot(u, u) <= wp.float64(1.0e-300):
-        return wp.vec2d(), int(0)
-    return wp.float64(0.5) * u, int(1)
-
-
-@wp.func
-def ball_offset(u: wp.vec3d, v: wp.vec3d):
-    n = wp.cross(u, v)
-    nn = wp.dot(n, n)
-    uu = wp.dot(u, u)
-    vv = wp.dot(v, v)
-    if nn <= SLIVER * uu * vv or nn <= wp.float64(1.0e-300):
-        return wp.vec3d(), int(0)
-    return (uu * wp.cross(v, n) + vv * wp.cross(n, u)) / (wp.float64(2.0) * nn), int(1)
-
-
-@wp.func
-def offset_adjoint(u: wp.vec2d, v: wp.vec2d, o: wp.vec2d, g: wp.vec2d):
-    """Gradients with respect to u and v, given the gradient g with respect to o."""
-    return wp.float64(0.5) * g, wp.vec2d()
-
-
-@wp.func
-def offset_adjoint(u: wp.vec3d, v: wp.vec3d, o: wp.vec3d, g: wp.vec3d):
-    n = wp.cross(u, v)
-    inv = wp.float64(1.0) / wp.dot(n, n)
-    l_u = wp.dot(g, wp.cross(v, n)) * inv
-    l_v = wp.dot(g, wp.cross(n, u)) * inv
-    l_n = wp.dot(g, n) * inv
-    return l_u * (u - o) - l_n * wp.cross(v, o), l_v * (v - o) - l_n * wp.cross(o, u)
-
-
-@wp.func
-def edges_of(points: wp.array[wp.vec2d], face: wp.vec2i):
-    u = points[face[1]] - points[face[0]]
-    return u, u
-
-
-@wp.func
-def edges_of(points: wp.array[wp.vec3d], face: wp.vec3i):
-    a = points[face[0]]
-    return points[face[1]] - a, points[face[2]] - a
-
-
-@wp.func
 def ball_signed_distance(w: Any, o: Any):
     """|w - o| - |o| without cancellation; both relative to the first vertex."""
     return (wp.dot(w, w) - wp.float64(2.0) * wp.dot(w, o)) / (wp.length(w - o) + wp.length(o))
-
-
-@wp.func
-def corner_values(values: wp.array[wp.float64], face: wp.vec2i):
-    return wp.vec2d(values[face[0]], values[face[1]])
-
-
-@wp.func
-def corner_values(values: wp.array[wp.float64], face: wp.vec3i):
-    return wp.vec3d(values[face[0]], values[face[1]], values[face[2]])
-
-
-@wp.func
-def mean_of(values: wp.array[wp.float64], face: wp.vec2i):
-    return (values[face[0]] + values[face[1]]) * wp.float64(0.5)
-
-
-@wp.func
-def mean_of(values: wp.array[wp.float64], face: wp.vec3i):
-    return (values[face[0]] + values[face[1]] + values[face[2]]) / wp.float64(3.0)
-
-
-@wp.func
-def add_to_corners(target: wp.array[wp.vec2d], face: wp.vec2i, first: wp.vec2d, u: wp.vec2d, v: wp.vec2d):
-    wp.atomic_add(target, face[0], first)
-    wp.atomic_add(target, face[1], u)
-
-
-@wp.func
-def add_to_corners(target: wp.array[wp.vec3d], face: wp.vec3i, first: wp.vec3d, u: wp.vec3d, v: wp.vec3d):
-    wp.atomic_add(target, face[0], first)
-    wp.atomic_add(target, face[1], u)
-    wp.atomic_add(target, face[2], v)
-
-
-@wp.func
-def add_values(target: wp.array[wp.float64], face: wp.vec2i, value: wp.vec2d):
-    wp.atomic_add(target, face[0], value[0])
-    wp.atomic_add(target, face[1], value[1])
-
-
-@wp.func
-def add_values(target: wp.array[wp.float64], face: wp.vec3i, value: wp.vec3d):
-    wp.atomic_add(target, face[0], value[0])
-    wp.atomic_add(target, face[1], value[1])
-    wp.atomic_add(target, face[2], value[2])
 
 
 @wp.func

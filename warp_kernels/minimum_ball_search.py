@@ -20,7 +20,7 @@ from typing import Any
 import warp as wp
 
 from warp_kernels.launch import launch_sliced
-from warp_kernels.minimum_ball import CLOSED, FREE, ball_offset, check_faces, edges_of, mean_of
+from warp_kernels.minimum_ball import CLOSED, FREE, check_faces
 from warp_kernels.neighbors_cells import (
     CROWDED,
     INFINITY,
@@ -31,7 +31,7 @@ from warp_kernels.neighbors_cells import (
     row_gap,
     skip_blocks,
 )
-from warp_kernels.simplex import corner
+from warp_kernels.simplex import ball_offset, corner, edges_of, mean_of
 
 wp.set_module_options({"enable_backward": False})
 

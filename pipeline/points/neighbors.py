@@ -2,8 +2,9 @@
 
 `nearest_neighbors` is the numpy door; `PointCells` keeps the cell list on the device for callers that search
 often. The cost stays near linear on any cloud: the cell size follows the number of occupied cells (surfaces
-fill few cells of their box), and cells that stay crowded (clusters, duplicates) are ordered along a space-filling
-curve of ranks, which does not depend on the scale of the cluster, so that the searches can skip most of them.
+fill few cells of their box), and cells that stay crowded (clusters, duplicates) are ordered along a
+space-filling curve of ranks, which does not depend on the scale of the cluster, so that the searches can
+skip most of them.
 """
 
 from __future__ import annotations
