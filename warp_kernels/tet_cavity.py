@@ -1,4 +1,4 @@
-"""Local changes of connectivity, evaluated for many cavities at once: edge removal and edge collapse.
+"""Edge removal, evaluated for many cavities at once.
 
 Removing an edge (a, b) whose tets have the ring r_0 .. r_{m-1} replaces them by the tets (a, r_i, r_k, r_j)
 and (b, r_j, r_k, r_i) of a triangulation of the ring polygon. The best triangulation is found by dynamic
@@ -7,13 +7,11 @@ programming
     cost(i, j) = min over i < k < j of  cost(i, k) + cost(k, j) + E(a, r_i, r_k, r_j) + E(b, r_j, r_k, r_i)
 
 An edge of the boundary has an open ring: removing it flips the two boundary triangles, and with a single tet
-(m = 2) that tet is peeled off. Collapsing a vertex v into u drops the tets of the edge and moves the others
-of v to u; it keeps the topology where v and u have no common neighbours but the ring of their edge. A
-change is worth its gain, energy before minus energy after over the cavity, and is refused where the worst
-tet would become worse.
+(m = 2) that tet is peeled off. A removal is worth its gain, energy before minus energy after, and is refused
+where the worst tet would become worse.
 
 Source: Shewchuk 2002, Two discrete optimization algorithms for the topological improvement of tetrahedral
-meshes (dynamic programming of Klincsek 1980); Dey et al. 1999, Topology preserving edge contraction.
+meshes (dynamic programming of Klincsek 1980).
 """
 
 from __future__ import annotations
@@ -193,62 +191,6 @@ def edge_removal_kernel(
     gain[e] = old - final
 
 
-@wp.kernel
-def collapse_kernel(
-    points: wp.array[wp.vec3d],
-    tets: wp.array[wp.vec4i],
-    star_start: wp.array[int],
-    star: wp.array[int],
-    tet_value: wp.array[wp.float64],
-    neighbor_start: wp.array[int],
-    neighbors: wp.array[int],
-    edges: wp.array[wp.vec2i],
-    on_boundary: wp.array[int],
-    parameters: QualityParameters,
-    gain: wp.array[wp.float64],
-):
-    e = wp.tid()
-    gain[e] = wp.float64(0.0)
-    v = edges[e][0]
-    u = edges[e][1]
-    old = wp.float64(0.0)
-    old_worst = wp.float64(0.0)
-    for s in range(star_start[v], star_start[v + 1]):
-        old += tet_value[star[s] // 4]
-        old_worst = wp.max(old_worst, tet_value[star[s] // 4])
-    limit = old - _GAIN * wp.min(old, wp.float64(1.0))
-    new = wp.float64(0.0)
-    worst = wp.float64(0.0)
-    ring = int(0)
-    pu = points[u]
-    for s in range(star_start[v], star_start[v + 1]):
-        o = others(tets[star[s] // 4], star[s] % 4)
-        if o[0] == u or o[1] == u or o[2] == u:
-            ring += 1
-        elif new < limit:
-            value = tet_energy(pu, points[o[0]], points[o[1]], points[o[2]], parameters)
-            new += value
-            worst = wp.max(worst, value)
-    if not (new < limit) or worst > wp.max(old_worst, _GOOD):
-        return
-    # Neighbours are sorted: count the common ones in one pass.
-    i = neighbor_start[v]
-    j = neighbor_start[u]
-    common = int(0)
-    while i < neighbor_start[v + 1] and j < neighbor_start[u + 1]:
-        if neighbors[i] == neighbors[j]:
-            common += 1
-            i += 1
-            j += 1
-        elif neighbors[i] < neighbors[j]:
-            i += 1
-        else:
-            j += 1
-    # An open ring of k tets has k + 1 vertices.
-    if common == ring + on_boundary[e]:
-        gain[e] = old - new
-
-
 def edge_removals(
     points: wp.array,
     tets: wp.array,
@@ -279,35 +221,3 @@ def edge_removals(
         device=device,
     )
     return gain, ring_tets, ends, removed, created
-
-
-def collapses(
-    points: wp.array,
-    tets: wp.array,
-    star_start: wp.array,
-    star: wp.array,
-    tet_value: wp.array,
-    neighbor_start: wp.array,
-    neighbors: wp.array,
-    edges: wp.array,
-    on_boundary: wp.array,
-    parameters: Any,
-) -> wp.array:
-    """Evaluate the collapse of the first vertex of each edge into the second; return the gains, 0 where
-    impossible.
-
-    Args:
-        neighbor_start, neighbors: Sorted neighbours of each vertex as CSR.
-        edges: Directed edges, shape (e,), vec2i.
-        on_boundary: 1 for edges of the boundary, shape (e,).
-    """
-    gain = wp.empty(edges.shape[0], dtype=wp.float64, device=points.device)
-    mesh = [points, tets, star_start, star, tet_value, neighbor_start, neighbors]
-    wp.launch(
-        collapse_kernel,
-        dim=edges.shape[0],
-        inputs=[*mesh, edges, on_boundary, parameters],
-        outputs=[gain],
-        device=points.device,
-    )
-    return gain

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from pipeline.quality.connectivity import Connectivity, ragged
 from pipeline.quality.mesh_state import SURFACE, MeshState
 from warp_kernels.contest import contest
-from warp_kernels.tet_cavity import CREATED, RING, collapses, edge_removals
+from warp_kernels.tet_cavity import CREATED, RING, edge_removals
+from warp_kernels.tet_collapse import collapses
 
 Points = NDArray[np.float64]
 Indices = NDArray[np.int32]

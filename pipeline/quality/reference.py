@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from pipeline.surface_query import SurfaceQuery
 from pipeline.topology import unique_rows
@@ -68,21 +69,39 @@ class Curves:
     """Straight segments that crease vertices slide along."""
 
     def __init__(self, points: Points, edges: Indices) -> None:
-        """Take the segments `edges`, shape (s, 2), of `points`, shape (n, 3)."""
-        self.start = points[edges[:, 0]]
-        self.along = points[edges[:, 1]] - self.start
-        self.squared = np.maximum(np.einsum("ij,ij->i", self.along, self.along), 1e-300)
+        """Take the segments `edges`, shape (s, 2), of `points`, shape (n, 3); long ones are cut."""
+        start, along = points[edges[:, 0]], points[edges[:, 1]] - points[edges[:, 0]]
+        length = np.linalg.norm(along, axis=1)
+        start, along, length = start[length > 0], along[length > 0], length[length > 0]
+        pieces = np.ceil(length / np.median(length)).astype(int) if len(length) else np.zeros(0, dtype=int)
+        owner = np.repeat(np.arange(len(pieces)), pieces)
+        number = np.arange(len(owner)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+        self.along = along[owner] / pieces[owner, None]
+        self.start = start[owner] + number[:, None] * self.along
+        self.squared = np.einsum("ij,ij->i", self.along, self.along)
+        self.reach = 0.5 * float(np.sqrt(self.squared.max(initial=0.0)))
+        self.tree = cKDTree(self.start + 0.5 * self.along) if len(owner) else None
 
-    def project(self, points: Points, chunk: int = 256) -> tuple[Points, Points]:
+    def project(self, points: Points) -> tuple[Points, Points]:
         """Return the closest points and the unit tangents there, shape (m, 3) each."""
-        place, tangent = np.empty_like(points), np.empty_like(points)
-        for first in range(0, len(points), chunk):
-            p = points[first : first + chunk, None, :]
-            u = np.clip(np.einsum("msd,sd->ms", p - self.start, self.along) / self.squared, 0.0, 1.0)
-            q = self.start + u[:, :, None] * self.along
-            best = np.argmin(np.einsum("msd,msd->ms", q - p, q - p), axis=1)
-            place[first : first + chunk] = q[np.arange(len(best)), best]
-            tangent[first : first + chunk] = self.along[best] / np.sqrt(self.squared[best])[:, None]
+        place, tangent = points.copy(), np.zeros_like(points)
+        if self.tree is None or not len(points):
+            return place, tangent
+        rows, count = np.arange(len(points)), min(8, self.tree.n)
+        while len(rows):
+            middle, piece = self.tree.query(points[rows], k=count)
+            middle, piece = middle.reshape(-1, count), piece.reshape(-1, count)
+            p = points[rows, None, :] - self.start[piece]
+            u = np.clip(np.einsum("mkd,mkd->mk", p, self.along[piece]) / self.squared[piece], 0.0, 1.0)
+            gap = u[:, :, None] * self.along[piece] - p
+            distance = np.linalg.norm(gap, axis=2)
+            best = np.argmin(distance, axis=1)
+            pick = np.arange(len(rows)), best
+            place[rows] = points[rows] + gap[pick]
+            tangent[rows] = self.along[piece[pick]] / np.sqrt(self.squared[piece[pick]])[:, None]
+            # A piece whose middle is farther than this cannot be nearer; otherwise look at more of them.
+            unsure = middle[:, -1] < distance[pick] + self.reach
+            rows, count = rows[unsure & (count < self.tree.n)], min(4 * count, self.tree.n)
         return place, tangent
 
 
