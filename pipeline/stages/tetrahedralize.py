@@ -23,7 +23,7 @@ from pipeline.tetmesh.deviation import deviations, fit_boundary
 from pipeline.tetmesh.lattice import interior_points
 from pipeline.tetmesh.occupancy import make_occupancy
 from pipeline.tetmesh.sampling import SurfaceSamples, corner_normals, sample_faces, spread_points
-from pipeline.tetmesh.sizing import AdaptedSizeField, SizeField, local_sizes
+from pipeline.tetmesh.sizing import MOST_CELLS, AdaptedSizeField, SizeField, grid_cells, local_sizes
 from pipeline.tetmesh.solid import Solid, extract_solid, is_flat
 from pipeline.topology import boundary_faces, components, simplex_edges
 from pipeline.types import SurfaceMesh, TetMesh
@@ -128,10 +128,11 @@ class _Work:
         few = sample_faces(clean.points, clean.faces, normals, 20_000, self.rng)
         wanted = local_sizes(few, self.query)
         volume = abs(float(clean.volume.sum()))
-        self.field: SizeField = SizeField(few.points, wanted, self.query, volume, config.grading)
+        cells = MOST_CELLS if config.edge_length is not None else grid_cells(config.target_tets)
+        self.field: SizeField = SizeField(few.points, wanted, self.query, volume, config.grading, cells)
         if config.edge_length is not None:
-            self.field.high = 1.0
-            self.field.set_base(config.edge_length / clean.diagonal)
+            self.field.largest = config.edge_length / clean.diagonal
+            self.field.set_base(self.field.largest)
             self.target = self.field.estimate()
             if self.target > LARGEST_MESH:
                 raise StageError(
@@ -168,9 +169,7 @@ class _Work:
             points = relax_interior(
                 points, surface_count, self.field, rule, self.config.relax_iterations, self.rng
             )
-            solid = extract_solid(
-                points, surface_count, self.clean, self.query, self.field, self.rng, self.context
-            )
+            solid = extract_solid(points, surface_count, self.clean, self.query, self.rng, self.context)
             ratio = len(solid.tets) / self.target
             self.context.record(self.steps - 1, total=self.steps, phase="mesh", tets=len(solid.tets))
             if self.config.edge_length is not None or 0.85 <= ratio <= 1.15:
@@ -251,7 +250,10 @@ class _Work:
         """Refuse a boundary that is mostly invented: an open sheet has a half level set, but is no body."""
         middle = points[faces].mean(axis=1)
         area = np.linalg.norm(area_vectors(points, faces), axis=1)
-        far = self.query.closest(middle).distance > 0.5 * self.field(middle)
+        hit = self.query.closest(middle)
+        far = hit.distance > 0.5 * self.field(middle)
+        # The far side of a lens over a bent sheet lies near the sheet, and faces the other way.
+        far |= np.einsum("fi,fi->f", area_vectors(points, faces), self.clean.normals[hit.face]) < 0.0
         share = float(area[far].sum() / area.sum())
         if share > CAP_LIMIT:
             raise StageError(

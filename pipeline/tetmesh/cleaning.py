@@ -29,6 +29,9 @@ Indices = NDArray[np.int32]
 WELD_TOLERANCE = 1e-9
 """Points that agree to this fraction of the diagonal are one."""
 NESTING_SAMPLES = 64
+"""Vertices of a component that are looked at to tell whether it lies inside another."""
+LARGEST_NEST = 1000
+"""Components, the largest first, that others may lie inside."""
 
 
 @dataclass(frozen=True)
@@ -104,24 +107,36 @@ def _weld(points: Points, faces: Indices, context: RunContext) -> tuple[Points, 
 
 
 def _drop_duplicates(faces: Indices, context: RunContext) -> Indices:
-    """Keep the first of the faces that have the same vertices; none of two that face each other.
-
-    Two bodies that touch share such a pair, a wall within the solid. Where a whole component is made of pairs
-    it is a surface given twice, and one of each is kept.
-    """
+    """Keep the first of the faces with the same vertices; none of two that are a wall within the solid."""
     _, group, count = unique_rows(faces)
     _, first = np.unique(group, return_index=True)
     # Parity of the permutation that sorts a row: +1 for even.
     a, b, c = faces.astype(np.int64).T
-    sign = np.sign((b - a) * (c - b) * (c - a))
-    opposed = (np.bincount(group, sign) == 0) & (count > 1)
-    component = components(faces[first], 2)
-    single = np.bincount(component, ~opposed[group[first]])[component] > 0
-    wall = opposed[group[first]] & single
+    opposed = (np.bincount(group, np.sign((b - a) * (c - b) * (c - a))) == 0) & (count > 1)
+    wall = _is_wall(faces[first], opposed[group[first]])
     context.count("inner_walls", wall.sum(), "pairs of faces back to back within the solid dropped")
     dropped = len(faces) - len(first) - int((count[group[first[wall]]] - 1).sum())
     context.count("duplicate_faces", dropped, "duplicate faces dropped")
     return np.ascontiguousarray(faces[np.sort(first[~wall])])
+
+
+def _is_wall(faces: Indices, paired: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Tell which of the paired faces (each stands for two, back to back) separate two bodies that touch.
+
+    Without a wall, its edges keep an even number of faces. An odd number means that one face of each pair is
+    needed, and so does a component made of pairs alone: a surface given twice.
+    """
+    if not paired.any():
+        return paired
+    single = np.bincount(components(faces, 2), ~paired) > 0
+    wall = paired & single[components(faces, 2)]
+    _, edge, count, owner = _half_edges(faces)
+    rest = np.bincount(edge, ~wall[owner], len(count))
+    odd = np.bincount(owner, (rest % 2 == 1)[edge] & wall[owner], len(faces)) > 0
+    rows = np.flatnonzero(wall)
+    patch = components(faces[rows], 2)
+    wall[rows] = (np.bincount(patch, odd[rows]) == 0)[patch]
+    return wall
 
 
 def _half_edges(faces: Indices) -> tuple[Indices, NDArray, NDArray, NDArray]:
@@ -246,12 +261,12 @@ def _turn_cavities(
     for k in range(3):
         np.minimum.at(low, component, points[faces[:, k]])
         np.maximum.at(high, component, points[faces[:, k]])
-    inside_box = (low[:, None] > low[None]).all(axis=2) & (high[:, None] < high[None]).all(axis=2)
-    inside_box &= is_closed[:, None] & is_closed[None]
     depth = np.zeros(count, dtype=np.int64)
-    for outer in np.flatnonzero(inside_box.any(axis=0)):
+    for outer in np.argsort(-np.where(is_closed, volume, 0.0), kind="stable")[:LARGEST_NEST]:
+        inner = np.flatnonzero(is_closed & (low > low[outer]).all(axis=1) & (high < high[outer]).all(axis=1))
+        if not is_closed[outer] or not len(inner):
+            continue
         query = SurfaceQuery(points, faces[component == outer])
-        inner = np.flatnonzero(inside_box[:, outer])
         vertices = [np.unique(faces[component == k]) for k in inner]
         vertices = [v[:: max(1, len(v) // NESTING_SAMPLES)] for v in vertices]
         owner = np.repeat(np.arange(len(inner)), [len(v) for v in vertices])

@@ -17,7 +17,7 @@ from scipy.sparse.csgraph import connected_components
 from pipeline.context import RunContext
 from pipeline.surface_query import SurfaceQuery
 from pipeline.tetmesh.delaunay import tet_neighbors
-from pipeline.topology import simplex_edges
+from pipeline.topology import boundary_faces, simplex_edges
 
 Points = NDArray[np.float64]
 Indices = NDArray[np.int32]
@@ -85,12 +85,8 @@ def make_manifold(tets: Indices, inside: Flags, volume: Points, allowed: Flags, 
 
 def boundary_is_manifold(tets: Indices) -> bool:
     """Tell whether the boundary of a set of tets is edge- and vertex-manifold."""
-    from pipeline.topology import boundary_faces
-
     faces, _ = boundary_faces(tets)
-    edges, _, count = simplex_edges(faces)
-    del edges
-    if (count != 2).any():
+    if (simplex_edges(faces)[2] != 2).any():
         return False
     # Faces around a vertex, joined through edges at that vertex, form one fan.
     corner = faces.ravel()

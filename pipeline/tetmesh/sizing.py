@@ -31,10 +31,16 @@ FINEST, COARSEST = 0.3, 1.5
 """Band of the first size field, in base sizes."""
 FARTHEST = 0.3
 """Largest thickness, gap and radius considered, in diagonals."""
-LARGEST = 0.15
-"""Largest edge length, in diagonals."""
-GRID_CELLS = 64
+SMALLEST, LARGEST = 1e-3, 0.15
+"""Smallest and largest edge length, in diagonals."""
+FEWEST_CELLS, MOST_CELLS = 24, 96
+"""Cells of the grid along the longest side of the bounding box."""
 NEIGHBORS = 12
+
+
+def grid_cells(tet_count: float) -> int:
+    """Return the cells along a side for a number of tets: about two per edge of a compact body."""
+    return int(np.clip(3.5 * tet_count ** (1.0 / 3.0), FEWEST_CELLS, MOST_CELLS))
 
 
 def local_sizes(samples: SurfaceSamples, query: SurfaceQuery) -> Points:
@@ -65,7 +71,13 @@ class SizeField:
     """Edge lengths on a grid around a surface; call it with points (m, 3)."""
 
     def __init__(
-        self, samples: Points, wanted: Points, query: SurfaceQuery, volume: float, grading: float
+        self,
+        samples: Points,
+        wanted: Points,
+        query: SurfaceQuery,
+        volume: float,
+        grading: float,
+        cells: int = 64,
     ) -> None:
         """Prepare the grid.
 
@@ -75,12 +87,13 @@ class SizeField:
             query: The surface.
             volume: Volume it encloses as far as known; guards against a grid too coarse for thin bodies.
             grading: Growth of the edge length per length along each axis.
+            cells: Cells of the grid along its longest side.
         """
         self.samples, self.wanted, self.grading = samples, wanted, grading
-        self.low, self.high = FINEST, COARSEST
-        margin = 2.0 / GRID_CELLS
+        self.low, self.high, self.largest = FINEST, COARSEST, LARGEST
+        margin = 2.0 / cells
         origin, top = samples.min(axis=0) - margin, samples.max(axis=0) + margin
-        self.cell = float((top - origin).max()) / GRID_CELLS
+        self.cell = float((top - origin).max()) / cells
         self.origin = origin
         self.shape = tuple(int(n) for n in np.ceil((top - origin) / self.cell).astype(int) + 1)
         nodes = np.stack(np.meshgrid(*(np.arange(n) for n in self.shape), indexing="ij"), axis=-1)
@@ -92,7 +105,7 @@ class SizeField:
             self.occupancy[self._nodes()] = 1.0
             self.occupancy *= volume / (self.occupancy.sum() * self.cell**3)
         self.base = 0.0
-        self.values = np.full(self.shape, LARGEST)
+        self.values = np.full(self.shape, self.largest)
 
     def __call__(self, points: Points) -> Points:
         """Interpolate the size field at points (m, 3)."""
@@ -101,7 +114,7 @@ class SizeField:
     def fit(self, tet_count: float) -> None:
         """Choose the base size so that the estimated number of tets is `tet_count`."""
         low, high = 1e-3, 3.0
-        for _ in range(30):
+        for _ in range(20):
             base = np.sqrt(low * high)
             self.set_base(base)
             low, high = (base, high) if self.estimate() > tet_count else (low, base)
@@ -113,13 +126,13 @@ class SizeField:
     def set_base(self, base: float) -> None:
         """Set the base size and spread the clipped sizes over the grid."""
         self.base = base
-        field = np.full(self.shape, min(LARGEST, self.high * base))
+        field = np.full(self.shape, min(self.largest, self.high * base))
         np.minimum.at(field, self._nodes(), self.sample_sizes(base))
         self.values = _grow(field, self.grading * self.cell)
 
     def sample_sizes(self, base: float) -> Points:
         """Return the edge lengths at the samples for a base size, shape (s,)."""
-        return np.clip(self.wanted, self.low * base, min(LARGEST, self.high * base))
+        return np.clip(self.wanted, self.low * base, min(self.largest, self.high * base))
 
     def _nodes(self) -> tuple[NDArray[np.int64], ...]:
         index = np.round((self.samples - self.origin) / self.cell).astype(np.int64)
@@ -147,11 +160,11 @@ class AdaptedSizeField(SizeField):
         return adapted
 
     def sample_sizes(self, base: float) -> Points:
-        return np.clip(base * self.wanted, 1e-3, LARGEST)
+        return np.clip(base * self.wanted, SMALLEST, self.largest)
 
     def set_base(self, base: float) -> None:
         self.base = base
-        field = np.full(self.shape, LARGEST)
+        field = np.full(self.shape, self.largest)
         np.minimum.at(field, self._nodes(), self.sample_sizes(base))
         self.values = _grow(field, self.grading * self.cell)
 

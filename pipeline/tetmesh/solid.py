@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +14,7 @@ from pipeline.errors import StageError
 from pipeline.surface_query import SurfaceQuery
 from pipeline.tetmesh.cleaning import CleanSurface
 from pipeline.tetmesh.delaunay import tessellate, tet_neighbors, tet_volumes
-from pipeline.tetmesh.occupancy import make_manifold, make_occupancy
+from pipeline.tetmesh.occupancy import boundary_is_manifold, make_manifold, make_occupancy
 from pipeline.tetmesh.sampling import thin_points
 from pipeline.topology import TET_FACES, boundary_faces, components
 
@@ -47,7 +46,6 @@ def extract_solid(
     surface_count: int,
     clean: CleanSurface,
     query: SurfaceQuery,
-    size: Callable[[Points], Points],
     rng: np.random.Generator,
     context: RunContext,
 ) -> Solid:
@@ -57,7 +55,6 @@ def extract_solid(
         points: Surface points, then interior points, shape (n, 3).
         surface_count: Points on the surface.
         clean: The surface; `query` asks it.
-        size: Size field.
         rng: Random generator.
         context: Counts what is repaired.
 
@@ -99,6 +96,11 @@ def extract_solid(
     kept = kept[~_crumbs(points, kept, clean, query, context)]
     if not len(kept):
         raise StageError("tetrahedralize: nothing is left of the solid; raise tetrahedralize.target_tets")
+    if not boundary_is_manifold(kept):
+        raise StageError(
+            "tetrahedralize: the boundary cannot be made manifold at this edge length; "
+            "raise tetrahedralize.target_tets"
+        )
     source = np.unique(kept)
     index = np.zeros(n, dtype=np.int32)
     index[source] = np.arange(len(source))
