@@ -17,7 +17,7 @@ log = logging.getLogger("simmesh")
 
 @dataclass
 class RunContext:
-    """Device, seed and the four ways a stage reports: record, checkpoint, restore, count. Subclassed by the runner."""
+    """Device, seed and the four ways a stage reports: record, checkpoint, restore, count."""
 
     device: str = "cpu"
     """Warp device name: "cpu" or "cuda:0"."""
@@ -41,7 +41,7 @@ class RunContext:
         return None
 
     def count(self, name: str, value: int, message: str) -> None:
-        """Count something that was repaired, dropped or merged, and say it in the log; zero is not worth a line."""
+        """Count something that was repaired, dropped or merged, and log it; zero is not worth a line."""
         value = int(value)
         if value:
             self.counts[name] = self.counts.get(name, 0) + value

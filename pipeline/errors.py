@@ -33,4 +33,4 @@ class OutputError(SimmeshError, OSError):
 
 
 class StageError(SimmeshError, RuntimeError):
-    """A stage that cannot reach a valid result from valid input (for example a surface that encloses nothing)."""
+    """A stage that cannot reach a valid result from valid input, such as a surface that encloses nothing."""

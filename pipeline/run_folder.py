@@ -164,8 +164,9 @@ class StageRecorder(RunContext):
         except OSError as error:
             raise output_error(self.folder / HISTORY, error) from error
         own = {_FINGERPRINT: self.fingerprint, _STEP: int(step), _HISTORY_SIZE: self._history.tell()}
+        stored: dict[str, Any] = {**own, **arrays}
         with atomic_path(self.folder / CHECKPOINT) as part:
-            np.savez(part, **{k: np.asarray(v) for k, v in own.items()}, **arrays)
+            np.savez(part, **stored)
         self._saved_at = time.monotonic()
 
     def restore(self) -> tuple[int, dict[str, NDArray[Any]]] | None:

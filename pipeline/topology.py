@@ -39,7 +39,7 @@ def unique_rows(rows: Indices) -> tuple[Indices, NDArray[np.int64], NDArray[np.i
 
 
 def simplex_edges(simplices: Indices) -> tuple[Indices, NDArray[np.int64], NDArray[np.int64]]:
-    """Return the unique edges (e, 2), the edge of each simplex corner pair (s, pairs), and uses per edge (e,).
+    """Return the unique edges (e, 2), the edge of each corner pair (s, pairs), and uses per edge (e,).
 
     Pairs are in the order of `itertools.combinations`: for a triangle 01, 02, 12.
     """
@@ -82,7 +82,9 @@ def components(simplices: Indices, shared: int) -> NDArray[np.int64]:
     return np.unique(labels, return_inverse=True)[1].astype(np.int64)
 
 
-def compact(points: NDArray[np.float64], simplices: Indices) -> tuple[NDArray[np.float64], Indices, NDArray[np.int64]]:
+def compact(
+    points: NDArray[np.float64], simplices: Indices
+) -> tuple[NDArray[np.float64], Indices, Indices]:
     """Drop vertices that no simplex uses; return points, renumbered simplices and the kept vertex rows."""
     used = np.unique(simplices)
     index = np.full(len(points), -1, dtype=np.int32)
@@ -91,9 +93,10 @@ def compact(points: NDArray[np.float64], simplices: Indices) -> tuple[NDArray[np
 
 
 def orient_faces(faces: Indices) -> tuple[Indices, int]:
-    """Turn triangles so that neighbours across two-face edges agree; return the faces and how many edges disagree.
+    """Turn triangles so that neighbours across two-face edges agree; return them and how many edges disagree.
 
-    Segments, shape (f, 2), are turned so that they run on through vertices of two segments. Every component keeps the orientation of its lowest face. Edges with three or more faces do not transmit.
+    Segments, shape (f, 2), are turned so that they run on through vertices of two segments. Every component
+    keeps the orientation of its lowest face. Edges with three or more faces do not transmit.
     A non-zero count of disagreeing edges means a surface that cannot be oriented (a Moebius strip).
     """
     n = len(faces)
@@ -121,7 +124,7 @@ def orient_faces(faces: Indices) -> tuple[Indices, int]:
 
 
 def _two_colour(n: int, left: NDArray, right: NDArray, differs: NDArray) -> NDArray[np.bool_]:
-    """Colour nodes 0..n-1 so that linked nodes differ where `differs`, by spanning trees of the signed graph."""
+    """Colour nodes 0..n-1 so that linked nodes differ where `differs`: spanning trees of a signed graph."""
     double = coo_matrix(
         (
             np.ones(2 * len(left)),
@@ -137,5 +140,5 @@ def _two_colour(n: int, left: NDArray, right: NDArray, differs: NDArray) -> NDAr
     sheet = connected_components(double, directed=False)[1]
     root = np.full(part.max() + 1, n, dtype=np.int64)
     np.minimum.at(root, part, np.arange(n))
-    # In the double cover a node has two copies; the copy in the sheet of the root's first copy keeps its sign.
+    # In the double cover a node has two copies; that in the sheet of the root's first copy keeps its sign.
     return sheet[:n] != sheet[root[part]]

@@ -1,7 +1,7 @@
 """The data that stages pass on: point clouds, surface meshes, tetrahedral meshes and simulation reports.
 
 Frozen dataclasses of NumPy arrays, `float64` points and `int32` indices, one row per entity. They validate on
-construction and raise `InvalidMeshError` with the count and the first offending rows. Every geometric type carries
+construction and raise `InvalidMeshError` with the count and the first offending rows. Every geometric type has
 its `Frame` (length unit and up axis): stages work in the coordinates of the input, `in_metres()` converts.
 """
 
@@ -41,7 +41,7 @@ class Frame:
             raise InvalidMeshError(f"up: expected y or z, got {self.up!r}")
 
     def to_metres(self, points: Points) -> Points:
-        """Convert 3D points, shape (n, 3), to metres and Z up (a rotation of +90 degrees about X for Y up)."""
+        """Convert 3D points, shape (n, 3), to metres and Z up (Y up turns by +90 degrees about X)."""
         p = np.asarray(points, dtype=np.float64) * self.metres_per_unit
         return rotate_up(p, self.up)
 
@@ -55,7 +55,7 @@ METRES = Frame()
 
 
 def rotate_up(vectors: Points, up: str) -> Points:
-    """Rotate 3D vectors, shape (n, 3), from a frame whose up axis is `up` to Z up: (x, y, z) -> (x, -z, y)."""
+    """Rotate 3D vectors, shape (n, 3), from a frame with up axis `up` to Z up: (x, y, z) -> (x, -z, y)."""
     if up == "z":
         return vectors.copy()
     return np.stack([vectors[:, 0], -vectors[:, 2], vectors[:, 1]], axis=1)
@@ -150,7 +150,8 @@ class TetMesh:
         if len(bad):
             raise InvalidMeshError(
                 f"tets: {len(bad)} of {len(tets)} have no positive volume "
-                f"({int((volumes < 0).sum())} inverted, {int((volumes == 0).sum())} flat), first rows {_first(bad)}; "
+                f"({int((volumes < 0).sum())} inverted, {int((volumes == 0).sum())} flat), "
+                f"first rows {_first(bad)}; "
                 "swap two vertices of an inverted tet to turn it over, and remove the flat ones",
                 bad[:10].tolist(),
             )
@@ -225,8 +226,8 @@ def _points(name: str, array: Any, minimum: int = 0, dimensions: tuple[int, ...]
     bad = np.flatnonzero(~np.isfinite(points).all(axis=1))
     if len(bad):
         raise InvalidMeshError(
-            f"{name}: {len(bad)} of {len(points)} rows have NaN or infinite coordinates, first rows {_first(bad)}; "
-            "remove them from the input",
+            f"{name}: {len(bad)} of {len(points)} rows have NaN or infinite coordinates, "
+            f"first rows {_first(bad)}; remove them from the input",
             bad[:10].tolist(),
         )
     return points
@@ -239,7 +240,8 @@ def _rows(name: str, array: Any, shape: tuple[int, ...]) -> Points:
     bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
     if len(bad):
         raise InvalidMeshError(
-            f"{name}: {len(bad)} of {len(rows)} rows are not finite, first rows {_first(bad)}", bad[:10].tolist()
+            f"{name}: {len(bad)} of {len(rows)} rows are not finite, first rows {_first(bad)}",
+            bad[:10].tolist(),
         )
     return rows
 
