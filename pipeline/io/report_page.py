@@ -171,14 +171,14 @@ def view(contents: Contents) -> str:
     return (
         '<div class="card" id="view"><canvas tabindex="0" aria-label="3D view; drag or arrow keys to turn, '
         'wheel or plus and minus to zoom"></canvas>'
-        "<noscript><p class='fallback'>The 3D view needs JavaScript; the pictures above show the same shapes."
+        "<noscript><style>#view canvas, #view .tools { display: none; }</style><p class='fallback'>The 3D view needs JavaScript; the pictures above show the same shapes."
         "</p></noscript>"
         '<div class="tools"><span class="group shapes"></span>'
         '<label data-for="surface tets"><input type="checkbox" name="wire" checked>Edges</label>'
         '<label data-for="surface tets">Colour <select name="color">'
         '<option value="cut">cut by quality</option><option value="all">all by quality</option>'
         '<option value="none">plain</option></select></label>'
-        '<label data-for="surface tets">Cut <input type="range" name="cut" min="0" max="100" value="100">'
+        '<label data-for="surface tets">Cut <input type="range" name="cut" min="2" max="100" value="100">'
         '<output name="cutted"></output></label>'
         f'<label data-for="surface tets">from <select name="axis">{options}</select></label>'
         '<label data-for="tets">Only tets with an angle '
