@@ -8,7 +8,7 @@ the model.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import warp as wp
@@ -54,9 +54,9 @@ def _diagonal_pattern(n: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
 
 def _total(values: wp.array) -> float:
     # numpy sums pairwise, and on the CPU without a copy; Warp's own sum is used where a copy would cost.
-    if values.device.is_cpu:
+    if wp.get_device(values.device).is_cpu:
         return float(values.numpy().sum())
-    return float(wp.utils.array_sum(values))
+    return float(cast(float, wp.utils.array_sum(values)))
 
 
 class Elastic:
@@ -185,15 +185,14 @@ class GroundContact:
             raise ValueError(f"d_hat and pressure must be positive, got {d_hat} and {pressure}")
         n = np.asarray(normal, dtype=np.float64)
         self.normal = n / np.linalg.norm(n)
-        self.plane = contact.Plane()
-        self.plane.normal = wp.vec3d(*self.normal)
-        self.plane.offset, self.plane.d_hat, self.plane.pressure = (
-            float(offset),
-            float(d_hat),
-            float(pressure),
-        )
+        plane: Any = contact.Plane()
+        plane.normal = wp.vec3d(*self.normal)
+        plane.offset = float(offset)
+        plane.d_hat = float(d_hat)
+        plane.pressure = float(pressure)
+        self.plane = plane
         self.model = model
-        self._areas = wp.array(model.vertex_areas, dtype=wp.float64, device=model.device)
+        self._areas: wp.array = wp.array(model.vertex_areas, dtype=wp.float64, device=model.device)
         self._energy = wp.zeros(model.vertex_count, dtype=wp.float64, device=model.device)
         self._bound = wp.zeros(1, dtype=wp.float64, device=model.device)
 
@@ -236,7 +235,7 @@ class Inertia:
     def __init__(self, model: SoftBodyModel, dt: float) -> None:
         self.model = model
         self.dt = dt
-        self.masses = wp.array(model.masses, dtype=wp.float64, device=model.device)
+        self.masses: wp.array = wp.array(model.masses, dtype=wp.float64, device=model.device)
         self.target = model.to_device(model.rest_positions)
         self._energy = wp.zeros(model.vertex_count, dtype=wp.float64, device=model.device)
 

@@ -8,7 +8,7 @@ vertices.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 import warp as wp
@@ -46,27 +46,28 @@ class BlockMatrix:
         self.device = device
         self.blocks = wp.zeros(len(rows), dtype=wp.mat33d, device=device)
         """Element blocks to be filled before `assemble`."""
-        self.matrix = wps.bsr_zeros(vertex_count, vertex_count, wp.mat33d, device=device)
-        self._map = wps.bsr_set_from_triplets(
-            self.matrix,
+        matrix: Any = wps.bsr_zeros(vertex_count, vertex_count, cast(Any, wp.mat33d), device=device)
+        self.matrix = matrix
+        self._map: Any = wps.bsr_set_from_triplets(
+            matrix,
             wp.array(rows, dtype=wp.int32, device=device),
             wp.array(columns, dtype=wp.int32, device=device),
             self.blocks,
             prune_numerical_zeros=False,
             build_mapping=True,
         )
-        self.block_count = self.matrix.nnz_sync()
-        self.offsets = self.matrix.offsets.numpy()[: vertex_count + 1].copy()
-        self.columns = self.matrix.columns.numpy()[: self.block_count].copy()
+        self.block_count = matrix.nnz_sync()
+        self.offsets = matrix.offsets.numpy()[: vertex_count + 1].copy()
+        self.columns = matrix.columns.numpy()[: self.block_count].copy()
         self.rows = np.repeat(np.arange(vertex_count, dtype=np.int32), np.diff(self.offsets))
         diagonal = np.flatnonzero(self.rows == self.columns)
         if len(diagonal) != vertex_count:
             raise ValueError(
                 f"{vertex_count - len(diagonal)} of {vertex_count} vertices have no diagonal block"
             )
-        self._rows = wp.array(self.rows, dtype=wp.int32, device=device)
-        self.diagonal = wp.array(diagonal, dtype=wp.int32, device=device)
-        self.free = wp.array(free, dtype=wp.vec3d, device=device)
+        self._rows: wp.array = wp.array(self.rows, dtype=wp.int32, device=device)
+        self.diagonal: wp.array = wp.array(diagonal, dtype=wp.int32, device=device)
+        self.free: wp.array = wp.array(free, dtype=wp.vec3d, device=device)
 
     def assemble(self) -> None:
         """Sum `blocks` into the matrix and put the identity where a component is not free."""
@@ -93,11 +94,13 @@ class BlockMatrix:
 class LinearSolver(Protocol):
     """Solves with one `BlockMatrix`, again and again."""
 
-    def solve(self, b: wp.array, out: wp.array, tolerance: float) -> int:
+    def solve(self, b: wp.array, out: wp.array, tolerance: float, *, is_definite: bool = True) -> int:
         """Write the solution to `out`, vec3d of shape (n,); return the iterations (0 for a direct solver).
 
         Args:
             tolerance: Residual norm over the norm of `b`; a direct solver ignores it.
+            is_definite: The matrix is known to be positive definite; otherwise negative curvature that is met
+                is an error.
 
         Raises:
             ArithmeticError: The matrix is singular or not finite, or the iteration did not end.
@@ -121,7 +124,7 @@ def fill_reducing_order(offsets: NDArray[np.int32], columns: NDArray[np.int32]) 
     return (3 * order[:, None] + np.arange(3)).ravel()
 
 
-def factor_as_ordered(matrix: csc_matrix, order: str = "NATURAL") -> SuperLU:
+def factor_as_ordered(matrix: csc_matrix, order: Literal["NATURAL", "MMD_AT_PLUS_A"] = "NATURAL") -> SuperLU:
     """Factor a symmetric positive definite matrix without pivoting.
 
     Raises:
@@ -147,12 +150,16 @@ class DirectSolver:
         self._source = permuted.data.astype(np.int64)
         self._permuted = permuted
 
-    def solve(self, b: wp.array, out: wp.array, tolerance: float = 0.0) -> int:
+    def solve(self, b: wp.array, out: wp.array, tolerance: float = 0.0, *, is_definite: bool = True) -> int:
         m = self.matrix
         values = m.matrix.values.numpy()[: m.block_count].reshape(-1)
         self._permuted.data = values[self._source]
         x = np.empty(3 * m.vertex_count)
-        x[self._order] = factor_as_ordered(self._permuted).solve(b.numpy().reshape(-1)[self._order])
+        factor = factor_as_ordered(self._permuted)
+        # Without pivoting the signs of the pivots are those of the eigenvalues (Sylvester).
+        if not is_definite and factor.U.diagonal().min() <= 0.0:
+            raise ArithmeticError("the matrix is not positive definite")
+        x[self._order] = factor.solve(b.numpy().reshape(-1)[self._order])
         if not np.isfinite(x).all():
             raise ArithmeticError("the matrix is singular")
         out.assign(wp.array(x.reshape(-1, 3), dtype=wp.vec3d, device=out.device))
@@ -191,8 +198,11 @@ class ConjugateGradient:
         self._pq = wp.zeros(max_iterations + 1, dtype=wp.float64, device=device)
         self._rr = wp.zeros(1, dtype=wp.float64, device=device)
 
-    def solve(self, b: wp.array, out: wp.array, tolerance: float = 1e-10) -> int:
-        return self.run(b, out, tolerance).iterations
+    def solve(self, b: wp.array, out: wp.array, tolerance: float = 1e-10, *, is_definite: bool = True) -> int:
+        iterations = self.run(b, out, tolerance).iterations
+        if not is_definite and self._pq.numpy()[:iterations].min(initial=1.0) <= 0.0:
+            raise ArithmeticError("the matrix is not positive definite")
+        return iterations
 
     def run(self, b: wp.array, out: wp.array, tolerance: float) -> ConjugateGradientResult:
         """Solve and also return the extreme Ritz values of the preconditioned matrix.

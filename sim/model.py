@@ -103,7 +103,9 @@ class SoftBodyModel:
                 f"tets: {len(bad)} of {len(t)} have no positive volume at rest, first {bad[:5].tolist()}"
             )
         gradients, volumes = shape_gradients(p, t)
-        masses = np.bincount(t.ravel(), np.repeat(material.density * volumes / 4.0, 4), minlength=len(p))
+        masses = np.bincount(
+            t.ravel(), np.repeat(material.density * volumes / 4.0, 4), minlength=len(p)
+        ).astype(np.float64)
         unused = np.flatnonzero(masses == 0)
         if len(unused):
             raise ValueError(
@@ -143,7 +145,8 @@ class SoftBodyModel:
         """Surface area of each vertex [m^2]: a third of every boundary triangle around it."""
         a, b, c = (self.rest_positions[self.surface[:, k]] for k in range(3))
         area = np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2.0
-        return np.bincount(self.surface.ravel(), np.repeat(area / 3.0, 3), minlength=self.vertex_count)
+        areas = np.bincount(self.surface.ravel(), np.repeat(area / 3.0, 3), minlength=self.vertex_count)
+        return areas.astype(np.float64)
 
     @cached_property
     def elements(self) -> TetElements:

@@ -283,7 +283,12 @@ SCENARIOS: dict[str, type] = {scenario.name: scenario for scenario in (Drop, Str
 
 def default_settings() -> dict[str, dict[str, Any]]:
     """Return the settings of every scenario by name, as plain dictionaries."""
-    return {name: asdict(scenario()) for name, scenario in SCENARIOS.items()}
+    return {name: settings_of(scenario()) for name, scenario in SCENARIOS.items()}
+
+
+def settings_of(scenario: Any) -> dict[str, Any]:
+    """Return the settings of a scenario as a plain dictionary."""
+    return asdict(scenario)
 
 
 def make_scenario(name: str, settings: Mapping[str, Any] | None = None) -> Scenario:

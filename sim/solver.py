@@ -2,16 +2,21 @@
 
     solve H dx = -g,   x <- x + a dx,   until  max |g_free| <= tolerance * scale + floor
 
-H is the sum of positive semi-definite element Hessians, so dx descends. `scale` is the largest force that any
-one energy exerts on one component, constraints included: the residual is a share of the forces that balance
-each other, whatever the units. `floor` is what rounding of the positions makes of the stiffest diagonal entry.
+H is the sum of positive semi-definite element Hessians, so dx descends. The projection leaves out what
+compression takes from the stiffness, and convergence becomes linear: where it does, the exact Hessian is
+tried, and taken if it is positive definite.
+
+`scale` is the largest force that any one energy exerts on one component, constraints included: the residual is
+a share of the forces that balance each other, whatever the units. `floor` is rounding of the positions times
+the stiffest diagonal entry.
 
 The step a starts at 1, is cut to the bound that the energies state (contact), halved while it would turn an
 element over that is not yet inverted, and then backtracked until the energy falls enough (Armijo), or, where
 the expected fall is too small a share of the energies to be seen in their difference, until the slope along
 dx has shrunk (Hager & Zhang 2005, approximate Wolfe condition).
 
-Source: Nocedal & Wright 2006, Numerical Optimization, chapter 3; Teran et al. 2005 for the projection.
+Source: Nocedal & Wright 2006, Numerical Optimization, chapter 3; Teran et al. 2005 for the projection; Longva
+et al. 2023, Pitfalls of Projection, for leaving it out.
 """
 
 from __future__ import annotations
@@ -19,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import cast
 
 import numpy as np
 import warp as wp
@@ -38,6 +44,10 @@ _ROUNDED = 16.0 * _EPS
 """Rounding of a position, over the largest position."""
 _ROUNDING = 1e-12
 """Rounding of the sum of the energies, over the sum of their magnitudes."""
+_SLOW = 0.1
+"""Share of the residual that a step may leave before the exact Hessian is tried."""
+_WAIT = 4
+"""Iterations until the exact Hessian is tried again after it was not positive definite."""
 _FINE = 1e4
 """Expected falls below so many roundings of the energy are judged by slopes."""
 
@@ -116,6 +126,7 @@ class Newton:
         mean_edge = float(np.cbrt(6.0 * np.sqrt(2.0) * model.volumes.mean()))
         modulus = float((model.lam + 2.0 * model.mu).max())
         self._rounding_energy = 64.0 * _EPS * modulus * float(model.volumes.sum())
+        self._wait = 0
         self._stiffness = modulus * mean_edge
 
     def value(self, x: wp.array) -> tuple[float, dict[str, float]]:
@@ -182,17 +193,16 @@ class Newton:
                 return x.numpy().copy(), SolveResult(iteration, residual, scale, values, linear_iterations)
             if iteration == self.config.max_iterations:
                 break
-            self.assemble(x)
-            stiffness = self.matrix.largest_diagonal()
             time_integration.add_scaled(self._g, -2.0, self._g, self._b)
             # Eisenstat & Walker 1996, choice 2: as exact as the last step deserved.
             forcing = float(np.clip(0.5 * (residual / previous) ** 2, 1e-10, 1e-2))
             try:
-                linear_iterations += self.linear_solver.solve(self._b, self._dx, forcing)
+                linear_iterations += self._direction(x, forcing, residual > _SLOW * previous)
             except ArithmeticError as error:
                 raise self._diverged(
                     str(error), "linear solve", x, step, iteration, residual, scale
                 ) from error
+            stiffness = self.matrix.largest_diagonal()
             slope = _inner(self._g, self._dx)
             accepted = self._line_search(x, total, values, slope)
             if accepted is None:
@@ -205,6 +215,21 @@ class Newton:
             f"no equilibrium after {self.config.max_iterations} iterations", "residual", x, step,
             self.config.max_iterations, residual, scale,
         )  # fmt: skip
+
+    def _direction(self, x: wp.array, forcing: float, is_slow: bool) -> int:
+        """Solve for self._dx, with the exact Hessian where the projected one is slow and it is definite."""
+        self._wait -= 1
+        if is_slow and self._wait < 0 and self.elastic is not None:
+            self.elastic.is_projected = False
+            try:
+                self.assemble(x)
+                return self.linear_solver.solve(self._b, self._dx, forcing, is_definite=False)
+            except ArithmeticError:
+                self._wait = _WAIT
+            finally:
+                self.elastic.is_projected = True
+        self.assemble(x)
+        return self.linear_solver.solve(self._b, self._dx, forcing)
 
     def _line_search(
         self, x: wp.array, total: float, values: dict[str, float], slope: float
@@ -219,13 +244,14 @@ class Newton:
         for _ in range(60):
             time_integration.add_scaled(x, fraction, self._dx, self._trial)
             trial_total, trial = self.value(self._trial)
-            if keeps_upright and filtered < 4 and self.elastic.last_volume_ratios.min() <= 0.0:
+            is_over = self.elastic is not None and self.elastic.last_volume_ratios.min() <= 0.0
+            if keeps_upright and is_over and filtered < 4:
                 filtered += 1
                 fraction *= 0.5
                 continue
             if is_fine and trial_total <= total + noise:
                 self.gradient(self._trial, self._work)
-                is_lower = abs(_inner(self._work, self._dx)) <= 0.9 * abs(slope)
+                is_lower = _inner(self._work, self._dx) <= 0.9 * abs(slope)
             else:
                 is_lower = trial_total <= total + _ARMIJO * fraction * slope
             if np.isfinite(trial_total) and is_lower:
@@ -260,4 +286,4 @@ def _largest(vectors: wp.array) -> float:
 
 
 def _inner(a: wp.array, b: wp.array) -> float:
-    return float(wp.utils.array_inner(a, b))
+    return float(cast(float, wp.utils.array_inner(a, b)))

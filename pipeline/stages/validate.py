@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import dataclass, field, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from sim.errors import SimulationDiverged
 from sim.material import Material
 from sim.model import SoftBodyModel
 from sim.readiness import measure_readiness, structure
-from sim.scenario import default_settings, make_scenario
+from sim.scenario import default_settings, make_scenario, settings_of
 from sim.solver import NewtonConfig
 
 log = logging.getLogger("simmesh")
@@ -173,8 +173,8 @@ class ValidateConfig:
         for name, settings in self.scenarios.items():
             if settings is None:
                 continue
-            settings = asdict(settings) if is_dataclass(settings) else dict(settings)
-            scenarios[name] = asdict(make_scenario(name, settings))
+            given = settings_of(settings) if is_dataclass(settings) else dict(settings)
+            scenarios[name] = settings_of(make_scenario(name, given))
         self.scenarios = scenarios
         known = [rule.name for rule in CHECKS]
         for name in self.limits:

@@ -10,7 +10,7 @@ import pytest
 
 
 def kuhn_box(cells=(2, 2, 2), size=(1.0, 1.0, 1.0), jitter=0.0, seed=0):
-    """Return points and tets of a box, six Kuhn tets per cell; `jitter` (over a cell) moves inner vertices."""
+    """Return points and tets of a box, six Kuhn tets per cell; `jitter` moves inner vertices, over a cell."""
     cells = np.asarray(cells)
     grid = np.stack(np.meshgrid(*(np.arange(n + 1) for n in cells), indexing="ij"), axis=-1).reshape(-1, 3)
     stride = np.array([(cells[1] + 1) * (cells[2] + 1), cells[2] + 1, 1])

@@ -56,7 +56,7 @@ def test_ritz_values_are_the_extreme_eigenvalues(system: tuple[SoftBodyModel, Bl
         D[rows, rows] = dense[rows, rows]
     free = matrix.free.numpy().ravel() > 0
     values = np.linalg.eigvals(np.linalg.solve(D, dense)[np.ix_(free, free)]).real
-    # The random right-hand side excites every mode; the residual of 1e-12 bounds the error of the Ritz values.
+    # The random right-hand side excites every mode; the residual of 1e-12 bounds the error.
     assert result.largest_eigenvalue == pytest.approx(values.max(), rel=1e-6)
     assert result.smallest_eigenvalue == pytest.approx(values.min(), rel=1e-6)
 

@@ -43,7 +43,7 @@ def test_gradient_and_hessian_are_derivatives(device: str) -> None:
         d = np.zeros(3)
         d[axis] = step
         above, below = evaluate(x + d, areas, device), evaluate(x - d, areas, device)
-        # Truncation (h / d)^2 = 4e-10 at the nearest point; positions of size 1 round to 1e-16 / h = 1e-8 D_HAT.
+        # Truncation (h / d)^2 = 4e-10 at the nearest point; positions of size 1 round to 1e-8 D_HAT over h.
         np.testing.assert_allclose(
             (above[0] - below[0]) / (2 * step), gradient[:, axis], rtol=1e-6, atol=1e-5
         )
