@@ -171,8 +171,8 @@ def view(contents: Contents) -> str:
     return (
         '<div class="card" id="view"><canvas tabindex="0" aria-label="3D view; drag or arrow keys to turn, '
         'wheel or plus and minus to zoom"></canvas>'
-        "<noscript><style>#view canvas, #view .tools { display: none; }</style><p class='fallback'>The 3D view needs JavaScript; the pictures above show the same shapes."
-        "</p></noscript>"
+        "<noscript><style>#view canvas, #view .tools { display: none; }</style><p class='fallback'>"
+        "The 3D view needs JavaScript; the pictures above show the same shapes.</p></noscript>"
         '<div class="tools"><span class="group shapes"></span>'
         '<label data-for="surface tets"><input type="checkbox" name="wire" checked>Edges</label>'
         '<label data-for="surface tets">Colour <select name="color">'

@@ -16,12 +16,13 @@ from pipeline.io.report_contents import Contents, upright
 from pipeline.metrics.tet import tet_quality
 from pipeline.rendering.picture import point_spacing
 from pipeline.rendering.scene import surface_openness
-from pipeline.topology import boundary_faces, compact
+from pipeline.topology import boundary_faces, compact, unique_rows
 from pipeline.types import PointCloud, SurfaceMesh, TetMesh
 
 MAX_POINTS = 50_000
 MAX_TRIANGLES = 200_000
 MAX_TETS = 120_000
+MAX_CELLS = float((1 << 20) - 1)
 ORDER = (
     ("point_cloud", "Points"),
     ("surface_mesh", "Surface"),
@@ -81,24 +82,44 @@ def encode(array: NDArray, dtype: str) -> str:
 def cluster_faces(points: NDArray, faces: NDArray, limit: int) -> tuple[NDArray, NDArray]:
     """Thin a surface to at most `limit` triangles by merging the vertices of each cell of a grid.
 
+    The grid is the finest of a few that keep the limit, so that also strongly graded surfaces stay near it.
+
     Source: Rossignac and Borrel 1993, with the mean of a cell as its vertex.
     """
-    cells = max(8.0, np.sqrt(limit / 2.0))
+    best: tuple[NDArray, NDArray] | None = None
+    cells, kept, refused = max(8.0, np.sqrt(limit / 2.0)), 0.0, np.inf
+    for attempt in range(40):
+        merged, rows = _merge_cells(points, faces, cells)
+        if len(rows) <= limit:
+            best, kept = (merged, rows), cells
+            if attempt >= 8 or len(rows) > 0.7 * limit or cells >= MAX_CELLS:
+                break
+        else:
+            refused = cells
+        if np.isfinite(refused):
+            cells = np.sqrt(max(kept, 0.1 * refused) * refused)
+        else:
+            cells = min(4.0 * cells, MAX_CELLS)
+        if kept and cells < 1.05 * kept:
+            break
+    return best or (points[:0], faces[:0])
+
+
+def _merge_cells(points: NDArray, faces: NDArray, cells: float) -> tuple[NDArray, NDArray]:
     low = points.min(axis=0)
     size = float((points.max(axis=0) - low).max()) or 1.0
-    while True:
-        key = np.floor((points - low) / size * cells).astype(np.int64) @ np.array([1, 1 << 20, 1 << 40])
-        _, group = np.unique(key, return_inverse=True)
-        count = np.bincount(group)
-        merged = np.stack([np.bincount(group, weights=points[:, k]) / count for k in range(3)], axis=1)
-        rows = group[faces]
-        a, b, c = rows.T
-        rows = rows[(a != b) & (b != c) & (c != a)]
-        _, first = np.unique(np.sort(rows, axis=1), axis=0, return_index=True)
-        rows = rows[np.sort(first)]
-        if len(rows) <= limit:
-            return merged, rows.astype(np.int32)
-        cells *= 0.9 * np.sqrt(limit / len(rows))
+    key = np.floor((points - low) / size * cells).astype(np.int64) @ np.array([1, 1 << 20, 1 << 40])
+    _, group = np.unique(key, return_inverse=True)
+    count = np.bincount(group)
+    merged = np.stack([np.bincount(group, weights=points[:, k]) / count for k in range(3)], axis=1)
+    rows = group[faces]
+    a, b, c = rows.T
+    rows = rows[(a != b) & (b != c) & (c != a)].astype(np.int32)
+    # One triangle of each set of three vertices stays, turned as its first one is.
+    _, inverse, _ = unique_rows(rows)
+    first = np.full(inverse.max(initial=-1) + 1, len(rows))
+    np.minimum.at(first, inverse, np.arange(len(rows)))
+    return merged, rows[np.sort(first)]
 
 
 def _cloud(name: str, label: str, cloud: PointCloud, points: NDArray) -> dict[str, Any]:

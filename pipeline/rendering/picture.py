@@ -34,6 +34,7 @@ from warp_kernels import raycast, shading
 
 CLAY = "#e6dfd2"
 POINT_BLUE = "#6ea6d3"
+MAX_BLOCKERS = 50_000
 
 
 def draw_surface(
@@ -129,9 +130,10 @@ def draw_points(
         wp.array(free, dtype=float, device=device),
         lamps(view, style),
     )
-    # Level triangles as large as the spheres throw the shadow.
-    ring = 2.2 * r * np.array([[1.0, 0.0, 0.0], [-0.5, 0.866, 0.0], [-0.5, -0.866, 0.0]])
-    blocker = (p[:, None] + ring).reshape(-1, 3)
+    # Level triangles as large as the spheres throw the shadow; of many points a few, each for its share.
+    step = -(-len(p) // MAX_BLOCKERS)
+    ring = 2.2 * r * np.sqrt(step) * np.array([[1.0, 0.0, 0.0], [-0.5, 0.866, 0.0], [-0.5, -0.866, 0.0]])
+    blocker = (p[::step, None] + ring).reshape(-1, 3)
     mesh = warp_mesh(blocker, np.arange(len(blocker), dtype=np.int32).reshape(-1, 3), device)
     return develop(out.numpy(), ground_shadow(mesh, p, view, center, scale, size, style))
 
@@ -156,8 +158,8 @@ def draw_tets(
         tets: Vertex indices, shape (t, 4).
         values: Quality per tet, shape (t,); colours the faces that the cut opened, not the skin.
         value_range: Values of the two ends of the colour scale; None is 0 to the regular tet's 70.5 degrees.
-        plane: Normal n and offset d: tets whose centroid c has n.c <= d stay. None keeps a little more than half,
-            across the horizontal axis that faces the camera.
+        plane: Normal n and offset d: tets whose centroid c has n.c <= d stay. None opens the nearer
+            half, see `cut_plane`.
     """
     style = style or Style(edges=0.8, fill=0.24)
     points = np.asarray(points, dtype=np.float64)

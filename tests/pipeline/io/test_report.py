@@ -364,6 +364,14 @@ def test_a_thinned_surface_keeps_its_shape_and_its_limit():
     assert 6.0 * (1 - 1 / cells) ** 2 <= area <= 6.0
 
 
+def test_a_strongly_graded_surface_is_thinned_to_near_its_limit():
+    mesh = cube(24)
+    faces, _ = boundary_faces(mesh.tets)
+    # Nearly all triangles lie in a small corner of the box.
+    _, thin = cluster_faces(mesh.points**6, faces, 4000)
+    assert 2000 < len(thin) <= 4000
+
+
 def test_numbers_are_written_for_people():
     assert number(1234567.0) == "1,234,567"
     assert number(0.00012346) == "0.0001235"
