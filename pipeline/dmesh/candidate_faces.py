@@ -49,7 +49,7 @@ class CandidateWorkspace:
         self.mask = wp.empty((count, kernels.mask_words(k, dimension)), dtype=wp.uint32, device=device)
         self.count = wp.empty(count, dtype=wp.int32, device=device)
         self.end_of = wp.empty(count, dtype=wp.int32, device=device)
-        self.faces = wp.empty(0, dtype=wp.vec2i if dimension == 2 else wp.vec3i, device=device)
+        self.faces = wp.empty(1, dtype=wp.vec2i if dimension == 2 else wp.vec3i, device=device)
 
     def find(self, points: wp.array, scale: wp.array, neighbor: wp.array, reach: float) -> wp.array:
         """Return the candidate faces (f,) as a view of the buffer.

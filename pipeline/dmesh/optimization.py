@@ -181,8 +181,8 @@ class _Loop:
         self.real_second = wp.zeros(n, dtype=wp.float64, device=device)
         self.origin = wp.empty_like(self.features.points)
         self.displacement = wp.zeros(1, dtype=wp.float64, device=device)
-        self.prob = wp.empty(0, dtype=wp.float64, device=device)
-        self.prob_gradient = wp.empty(0, dtype=wp.float64, device=device)
+        self.prob = wp.empty(1, dtype=wp.float64, device=device)
+        self.prob_gradient = wp.empty(1, dtype=wp.float64, device=device)
         self.allowed = 0.0
 
     def run(self) -> OptimizedPoints:

@@ -114,9 +114,8 @@ class MinimumBallTessellation:
         self._index = wp.empty((features.count, neighbors), dtype=wp.int32, device=device)
         self._distance = wp.empty((features.count, neighbors), dtype=wp.float64, device=device)
         self._workspace = CandidateWorkspace(features.count, neighbors, features.dimension, device)
-        self.faces = self._workspace.faces
-        self._nearest = wp.empty(0, dtype=wp.int32, device=device)
-        self._fresh = True
+        self.faces = self._workspace.faces[:0]
+        self._nearest = wp.empty(1, dtype=wp.int32, device=device)
 
     @property
     def reach(self) -> float:
@@ -139,9 +138,7 @@ class MinimumBallTessellation:
             slack: Motion that the result must survive, in units of scale: faces are kept when a signed
                 distance within `reach + slack` is possible.
         """
-        if not self._fresh:
-            self.cells.update(features.points)
-        self._fresh = False
+        self.cells.update(features.points)
         self.cells.nearest(self.neighbors, out=(self._index, self._distance))
         reach = self.reach + slack
         self.faces = self._workspace.find(features.points, features.scale, self._index, reach)
