@@ -7,7 +7,8 @@ The collapse of edge a b puts a vertex at the minimiser x of the sum of the quad
 limited to one edge length from m. Its cost is E(x) + shape * w |a - b|^2 (w: weight of the quadrics). It is
 refused (cost infinite) when the link condition fails (common neighbours other than those of the faces on the
 edge), two border vertices lie on an inner edge, a face turns by more than `cos_turn` allows, a face gets an
-aspect ratio above `largest_aspect` and above its old one, or a vertex gets more than MOST_FACES faces.
+aspect ratio above `largest_aspect` and above its old one, or a vertex gets more than MOST_FACES faces or,
+on an inner edge, fewer than three.
 
 Source: Garland & Heckbert 1997 (quadrics); Dey et al. 1999 (link condition).
 """
@@ -152,7 +153,8 @@ def collapse_cost_kernel(
     cost[e] = _REFUSED
     if error > rule.largest_error * rule.largest_error * w:
         return
-    if start[a + 1] - start[a] + start[b + 1] - start[b] - 2 * edge_faces[e] > MOST_FACES:
+    left = start[a + 1] - start[a] + start[b + 1] - start[b] - 2 * edge_faces[e]
+    if left > MOST_FACES or (edge_faces[e] == 2 and left < 3):
         return
     if is_border[a] != 0 and is_border[b] != 0 and edge_faces[e] != 1:
         return

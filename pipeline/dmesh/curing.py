@@ -1,8 +1,8 @@
-"""Make an oriented surface manifold and free of intersections: remove what is wrong and fill the hole again.
+"""Make an oriented surface manifold and free of intersections: remove what is wrong, fill the hole again.
 
-Wrong are faces at an edge of three and more faces, at an edge that cannot be oriented, the smaller fans of a pinched
-vertex, intersecting faces, and the rim of a loop that could not be filled. A patch that stays wrong grows from round
-to round.
+Wrong are faces at an edge of three and more faces, at an edge that cannot be oriented, the smaller fans of a
+pinched vertex, intersecting faces, and the rim of a loop that could not be filled. A patch that stays wrong
+grows from round to round.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import breadth_first_order
+from scipy.sparse.csgraph import breadth_first_order, connected_components
 
 from pipeline.dmesh.filling import Surface, drop_specks, fill_holes
 from pipeline.metrics.surface import fan_vertices, self_intersecting_faces
-from pipeline.topology import components, orient_faces, simplex_edges
+from pipeline.topology import orient_faces, simplex_edges
 from pipeline.types import Indices, Points
 
 
@@ -55,7 +55,7 @@ def defects(
         The mask of bad faces, shape (f,), and the vertices of the spots; pinched vertices are cured by
         `unpinch`.
     """
-    edges, face_edges, uses = simplex_edges(faces)
+    _, face_edges, uses = simplex_edges(faces)
     sign = np.array([1, -1, 1]) * np.where(faces[:, [0, 0, 1]] < faces[:, [1, 2, 2]], 1, -1)
     turn = np.bincount(face_edges.ravel(), sign.ravel(), len(uses))
     wrong = (uses > 2) | ((uses == 2) & (turn != 0))
@@ -109,7 +109,8 @@ def orient_along_tree(faces: Indices) -> tuple[Indices, NDArray[np.bool_]]:
     left, right = a // 3, b // 3
     differs = sign.ravel()[a] == sign.ravel()[b]
     # All components hang on one extra node, so that a single search reaches them.
-    part = components(faces, 2)
+    single = coo_matrix((np.ones(len(left)), (left, right)), shape=(f, f))
+    part = connected_components(single, directed=False)[1] if f else np.zeros(0, dtype=np.int64)
     root = np.full(part.max(initial=-1) + 1, f, dtype=np.int64)
     np.minimum.at(root, part, np.arange(f))
     graph = coo_matrix(

@@ -1,8 +1,8 @@
 """Close what the greedy choice left open: specks, slits and small holes of surfaces, gaps of curves.
 
-`zip_gaps` offers candidates with low minimum-ball probability among the vertices of open edges; `fill_holes`
-triangulates remaining loops that the samples cover (an opening of the shape stays open); `close_curves` joins ends in
-2D. What is then still wrong is left to `curing`.
+`zip_gaps` offers candidates with low minimum-ball probability among the vertices of open edges, `fill_holes`
+triangulates remaining loops that the samples cover (an opening of the shape stays open), `close_curves` joins
+ends in 2D. What is then still wrong is left to `curing`.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ def aspect_ratios(points: Points, faces: Indices) -> NDArray[np.float64]:
     corners = points[faces]
     sides = np.linalg.norm(corners - corners[:, [1, 2, 0]], axis=2)
     area = _areas(points, faces)
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         return sides.max(axis=1) * sides.sum(axis=1) / (4 * np.sqrt(3) * area)
 
 

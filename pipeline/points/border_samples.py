@@ -94,9 +94,9 @@ def _largest_gap(points: Points, planes: SamplePlanes) -> tuple[NDArray[np.float
 
 
 def _in_long_chains(points: Points, spacing: NDArray[np.float64]) -> NDArray[np.bool_]:
-    if not len(points):
-        return np.zeros(0, dtype=bool)
-    distance, near = cKDTree(points).query(points, k=min(6, len(points)))
+    if len(points) < LEAST_CHAIN:
+        return np.zeros(len(points), dtype=bool)
+    distance, near = cKDTree(points).query(points, k=6)
     linked = distance < 4 * spacing[:, None]
     i, s = np.nonzero(linked)
     graph = coo_matrix((np.ones(len(i)), (i, near[i, s])), shape=(len(points),) * 2)

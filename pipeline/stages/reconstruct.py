@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from pipeline.dmesh.curing import cure
 from pipeline.dmesh.extraction import extract_faces
 from pipeline.dmesh.filling import Surface, close_curves, drop_specks, zip_gaps
 from pipeline.dmesh.flipping import flip_edges
+from pipeline.dmesh.optimization import OptimizationConfig, optimize_points
 from pipeline.dmesh.orientation import orient_outward
 from pipeline.dmesh.placement import PlacementConfig, relax_vertices, vertex_count
 from pipeline.dmesh.refinement import closest_on_faces, refine_positions, snap_border
@@ -32,12 +34,14 @@ from pipeline.types import Indices, PointCloud, Points, SurfaceMesh
 
 log = logging.getLogger("simmesh")
 
-PHASES = ("planes", "vertices", "faces", "closing", "fit", "coarsening", "orientation")
+PHASES = ("planes", "vertices", "optimization", "faces", "closing", "fit", "coarsening", "orientation")
 """Names under which progress is recorded, in order."""
 UNEXPLAINED = 3.0
 """Distance from the surface, in units of the sample spacing, beyond which a point counts as left out."""
-_VERTICES, _CLOSED, _COARSE = 1, 2, 3
-"""Checkpoints: vertices are placed, the surface is closed and fitted, it is coarsened."""
+_VERTICES, _OPTIMIZED, _CLOSED, _COARSE = 1, 2, 3, 4
+"""Checkpoints: vertices are placed, moved by the loss, the surface is closed and fitted, it is coarsened."""
+_LOOP = "optimization_"
+"""Prefix of the arrays that the optimization saves on its way."""
 
 
 @dataclass
@@ -75,6 +79,8 @@ class ReconstructConfig:
     this, in units of the input; 0 keeps `max_faces`."""
     placement: PlacementConfig = field(default_factory=PlacementConfig)
     """Number and relaxation of vertices."""
+    optimization: OptimizationConfig = field(default_factory=OptimizationConfig)
+    """Gradient descent of the expected Chamfer loss on the placed vertices; off unless enabled."""
     selection: SelectionConfig = field(default_factory=SelectionConfig)
     """Which candidates become faces."""
     refinement: RefinementConfig = field(default_factory=RefinementConfig)
@@ -113,6 +119,26 @@ def reconstruct(
     return _Reconstruction(samples, config, context).run(cloud)
 
 
+class _LoopContext(RunContext):
+    """The context of a loop inside the stage: its checkpoints also hold the vertices that it started from."""
+
+    def __init__(self, outer: RunContext, points: Points, saved: dict[str, Any]) -> None:
+        super().__init__(device=outer.device, seed=outer.seed, counts=outer.counts)
+        self.outer, self.points, self.saved = outer, points, saved
+
+    def record(self, step: int, *, total: int | None = None, phase: str = "", **values: float) -> None:
+        self.outer.record(step, total=total, phase=phase, **values)
+
+    def checkpoint(self, step: int, **arrays: Any) -> None:
+        self.outer.checkpoint(_VERTICES, points=self.points, loop_step=np.array(step), **arrays)
+
+    def restore(self) -> tuple[int, dict[str, Any]] | None:
+        if "loop_step" not in self.saved:
+            return None
+        arrays = {k: v for k, v in self.saved.items() if k.startswith(_LOOP)}
+        return int(self.saved["loop_step"]), arrays
+
+
 class _Reconstruction:
     """One run: the samples, what is known about them, and the mesh as it grows."""
 
@@ -141,6 +167,9 @@ class _Reconstruction:
         if step < _VERTICES:
             points = self._place()
             self.context.checkpoint(_VERTICES, points=points)
+        if step < _OPTIMIZED and self.config.optimization.enabled:
+            points = self._optimize(points, saved)
+            self.context.checkpoint(_OPTIMIZED, points=points)
         if step < _CLOSED:
             points, faces = self._curve(points) if flat else self._surface(points)
             self.context.checkpoint(_CLOSED, points=points, faces=faces)
@@ -175,6 +204,18 @@ class _Reconstruction:
             self.context.device,
             progress=lambda i, n, move: self._report("vertices", i, n, move=move),
         )
+
+    def _optimize(self, points: Points, saved: dict[str, Any]) -> Points:
+        """Let vertices follow the expected Chamfer loss; drop those whose real value fell below one half."""
+        result = optimize_points(
+            points,
+            None,
+            self.samples,
+            self.config.optimization,
+            self.planes.normals,
+            context=_LoopContext(self.context, points, saved),
+        )
+        return result.points[result.real_values >= 0.5]
 
     def _choose(self, points: Points) -> Indices:
         """Choose faces by minimum ball and support."""

@@ -1,0 +1,129 @@
+"""Holes of a sampled sphere are closed, openings without samples stay, and defects are cured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from pipeline.dmesh.curing import cure, orient_along_tree, unpinch
+from pipeline.dmesh.filling import Surface, boundary_loops, close_curves, drop_specks, fill_holes, zip_gaps
+from pipeline.dmesh.selection import SelectionConfig
+from pipeline.metrics.surface import self_intersecting_faces, surface_summary
+from pipeline.points.sample_planes import estimate_planes
+from pipeline.topology import boundary_edges
+from pipeline.types import SurfaceMesh
+
+Shapes = Callable[..., np.ndarray]
+
+
+@pytest.fixture
+def sphere(icosphere: Callable, sphere_samples: Shapes) -> tuple[Surface, np.ndarray]:
+    points, faces = icosphere(3)
+    samples = sphere_samples(20000)
+    return Surface(points, samples, estimate_planes(samples), SelectionConfig()), faces
+
+
+def _closed(surface: Surface, faces: np.ndarray) -> bool:
+    s = surface_summary(SurfaceMesh(surface.points, faces))
+    whole = (
+        s["watertight"]
+        and s["oriented"]
+        and s["nonmanifold_vertices"] == 0
+        and s["euler_characteristic"] == 2
+    )
+    return whole and not self_intersecting_faces(surface.points, faces).any()
+
+
+def test_loops_follow_the_half_edges(icosphere: Callable) -> None:
+    _, faces = icosphere(1)
+    keep = faces[3:][~np.isin(faces[3:], faces[40]).any(axis=1)]
+    loops = boundary_loops(keep)
+    walked = {tuple(e) for loop in loops for e in np.stack([loop, np.roll(loop, -1)], axis=1).tolist()}
+    assert walked == set(map(tuple, boundary_edges(keep).tolist()))
+
+
+@pytest.mark.parametrize("missing", [1, 2, 6])
+def test_a_hole_is_triangulated(sphere: tuple[Surface, np.ndarray], missing: int) -> None:
+    surface, faces = sphere
+    fan = (
+        np.isin(faces, faces[100, :1]).any(axis=1)
+        if missing == 6
+        else np.isin(np.arange(len(faces)), range(missing))
+    )
+    filled, failed = fill_holes(surface, faces[~fan])
+    assert len(failed) == 0
+    assert _closed(surface, filled)
+
+
+def test_an_opening_without_samples_stays(sphere: tuple[Surface, np.ndarray]) -> None:
+    surface, faces = sphere
+    cap = surface.samples[:, 2] < 0.7
+    samples = surface.samples[cap]
+    bare = Surface(surface.points, samples, estimate_planes(samples), SelectionConfig())
+    rim = (surface.points[faces][:, :, 2] < 0.75).all(axis=1)
+    filled, _ = fill_holes(bare, faces[rim])
+    assert len(filled) == rim.sum()
+
+
+def test_gaps_are_zipped(sphere: tuple[Surface, np.ndarray]) -> None:
+    surface, faces = sphere
+    keep = np.random.default_rng(0).uniform(size=len(faces)) > 0.05
+    open_before = surface_summary(SurfaceMesh(surface.points, faces[keep]))["boundary_edges"]
+    zipped = zip_gaps(surface, faces[keep])
+    open_after = surface_summary(SurfaceMesh(surface.points, zipped))["boundary_edges"]
+    assert open_after < 0.1 * open_before
+    assert surface_summary(SurfaceMesh(surface.points, zipped))["nonmanifold_edges"] == 0
+
+
+def test_defects_are_cured(sphere: tuple[Surface, np.ndarray]) -> None:
+    surface, faces = sphere
+    a, b, c = faces[50]
+    # A turned face, a third face on an edge, a face through the inside, holes that share a vertex.
+    wrong = np.array([[a, b, faces[400, 0]], [faces[10, 0], faces[200, 1], faces[300, 2]]], dtype=np.int32)
+    broken = np.concatenate([faces, wrong])
+    broken[77] = broken[77][[0, 2, 1]]
+    around = np.flatnonzero((faces == c).any(axis=1))
+    broken = np.delete(broken, around[[0, 3]], axis=0)
+    cured, _ = cure(surface, broken)
+    assert _closed(surface, cured)
+
+
+def test_a_moebius_twist_is_local(icosphere: Callable) -> None:
+    _, faces = icosphere(2)
+    # Two openings joined by a twisted band of two faces: no orientation fits, and only few edges may disagree.
+    a, b = faces[0], faces[200]
+    band = np.array([[a[0], a[1], b[0]], [a[1], b[0], b[1]], [a[1], a[2], b[1]], [a[2], b[1], b[2]]])
+    twisted = np.concatenate([np.delete(faces, [0, 200], axis=0), band]).astype(np.int32)
+    _, wrong = orient_along_tree(twisted)
+    assert 0 < wrong.sum() < 0.2 * len(twisted)
+    oriented, none = orient_along_tree(
+        np.where(np.arange(len(faces))[:, None] % 2, faces, faces[:, [1, 0, 2]])
+    )
+    assert not none.any()
+    assert surface_summary(SurfaceMesh(np.zeros((len(faces), 3)), oriented))["oriented"]
+
+
+def test_smaller_fans_and_specks_go(icosphere: Callable) -> None:
+    _, faces = icosphere(1)
+    speck = faces[:4] + faces.max() + 1
+    assert len(drop_specks(np.concatenate([faces, speck]))) == len(faces)
+    extra = np.array([[0, 900, 901]], dtype=np.int32)
+    np.testing.assert_array_equal(unpinch(np.concatenate([faces, extra])), faces)
+
+
+def test_ends_of_curves_are_joined(device: str) -> None:
+    angle = np.sort(np.random.default_rng(0).uniform(0, 2 * np.pi, 2000))
+    samples = np.column_stack([np.cos(angle), np.sin(angle)])
+    turn = np.arange(40) * np.pi / 20
+    surface = Surface(
+        np.column_stack([np.cos(turn), np.sin(turn)]),
+        samples,
+        estimate_planes(samples),
+        SelectionConfig(),
+        device,
+    )
+    ring = np.stack([np.arange(40), (np.arange(40) + 1) % 40], axis=1).astype(np.int32)
+    closed = close_curves(surface, np.delete(ring, [3, 20], axis=0))
+    assert surface_summary(SurfaceMesh(surface.points, closed))["watertight"]
