@@ -89,10 +89,13 @@ def smooth(
     if not moved.any():
         return 0
     worst = star_worst(mesh[2], mesh[3], mesh[4])
+    touched = np.flatnonzero(moved[state.tets].any(axis=1))
+    tets = state.to_device(state.tets[touched], wp.vec4i)
+    before = state.to_device(state.value[touched], wp.float64)
     share = np.where(moved, STEP, 0.0)
     for halving in range(60):
         trial = _place(state, points + share[:, None] * step, np.where(share > 0, freedom, FIXED))
-        value, rejected = check_moves(state.to_device(trial, wp.vec3d), mesh[1], mesh[4], worst, parameters)
+        value, rejected = check_moves(state.to_device(trial, wp.vec3d), tets, before, worst, parameters)
         bad = (rejected.numpy() > 0) & (share > 0)
         if not bad.any():
             break
@@ -100,7 +103,8 @@ def smooth(
     else:
         return 0
     state.points = trial
-    state.value = value.numpy()
+    state.value = state.value.copy()
+    state.value[touched] = value.numpy()
     return int((share > 0).sum())
 
 

@@ -42,7 +42,7 @@ class OptimizeConfig:
     """Rounds that fit the boundary to the surface."""
     polish_rounds: int = 4
     """Last rounds with the sharpest energy; the best of them is returned."""
-    sweeps: int = 3
+    sweeps: int = 5
     """Smoothing sweeps per round."""
     target_min_dihedral: float = 35.0
     """Smallest dihedral angle [deg] at which a phase may stop early."""
