@@ -14,8 +14,6 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-import numpy as np
-
 from pipeline.io import report_pictures, report_results
 from pipeline.io.report_contents import Contents
 from pipeline.io.report_plots import number
@@ -139,9 +137,8 @@ def facts(contents: Contents) -> str:
         cells.append((f"{number(asset.volume)} m³", "volume"))
     elif isinstance(mesh, TetMesh) and len(mesh.tets):
         cells.append((f"{number(float(mesh.in_metres().volumes.sum()))} m³", "volume"))
-    seconds = [
-        e.get("seconds") for e in contents.stages.values() if isinstance(e.get("seconds"), int | float)
-    ]
+    times = [entry.get("seconds") for entry in contents.stages.values()]
+    seconds = [float(t) for t in times if isinstance(t, int | float)]
     if seconds:
         cells.append((f"{sum(seconds):.1f} s", "in all stages"))
     memory = contents.manifest.get("peak_memory_mb")
@@ -202,8 +199,7 @@ def _guarded(title: str, make: Callable[[Contents], str], contents: Contents) ->
 
 
 def _valued(value: float, unit: str) -> str:
-    text = number(value) if np.isscalar(value) else str(value)
-    return f"{text} {unit}".rstrip()
+    return f"{number(value)} {unit}".rstrip()
 
 
 def _date(text: Any) -> str:

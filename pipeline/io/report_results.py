@@ -328,7 +328,7 @@ def _mapping(value: Any) -> dict[str, Any]:
 
 def _seconds(entry: Mapping[str, Any]) -> float:
     value = entry.get("seconds")
-    return float(value) if _is_number(value) and np.isfinite(value) else 0.0
+    return float(value) if isinstance(value, int | float) and np.isfinite(value) else 0.0
 
 
 def _bytes(size: int) -> str:

@@ -125,7 +125,7 @@ def _merge_cells(points: NDArray, faces: NDArray, cells: float) -> tuple[NDArray
 def _cloud(name: str, label: str, cloud: PointCloud, points: NDArray) -> dict[str, Any]:
     step = -(-len(points) // MAX_POINTS)
     note = f"One in {step} of {len(points):,} points is shown." if step > 1 else ""
-    shown = {"name": name, "label": label, "kind": "points", "note": note}
+    shown: dict[str, Any] = {"name": name, "label": label, "kind": "points", "note": note}
     shown |= {"points": encode(points[::step], "<f4"), "radius": 0.85 * point_spacing(points[::step])}
     if cloud.normals is not None:
         normals = upright(cloud.normals[::step], cloud.frame)
