@@ -20,7 +20,7 @@ from scipy.sparse.linalg import SuperLU, splu
 
 from warp_kernels import conjugate_gradient
 
-DIRECT_VERTEX_LIMIT = 6000
+DIRECT_VERTEX_LIMIT = 3000
 """Above so many vertices "auto" takes CG on the CPU too: the fill of LU grows faster than its iterations."""
 
 

@@ -6,7 +6,7 @@ H is the sum of positive semi-definite element Hessians, so dx descends. The pro
 compression takes from the stiffness, and convergence becomes linear: where it does, the exact Hessian is
 tried, and taken if it is positive definite.
 
-`scale` is the largest force that any one energy exerts on one component, constraints included: the residual is
+`scale` is the largest force that one energy exerts on one component, constraints included: the residual is
 a share of the forces that balance each other, whatever the units. `floor` is rounding of the positions times
 the stiffest diagonal entry.
 
