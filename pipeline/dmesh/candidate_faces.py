@@ -35,7 +35,7 @@ def candidate_faces(neighbor_index: NDArray[np.int32], *, dimension: int = 3, de
     if n == 0 or k < dimension - 1:
         return np.zeros((0, dimension), dtype=np.int32)
     workspace = CandidateWorkspace(n, k, dimension, device)
-    neighbor = wp.array(index, dtype=wp.int32, device=device)
+    neighbor: wp.array = wp.array(index, dtype=wp.int32, device=device)
     unused = wp.empty(0, dtype=wp.vec2d if dimension == 2 else wp.vec3d, device=device)
     return workspace.find(unused, wp.empty(0, dtype=wp.float64, device=device), neighbor, -1.0).numpy()
 

@@ -53,7 +53,7 @@ class ExpectedChamfer:
         self._targets = to_device(self._all, device)
         rows = np.zeros((0, d)) if normals is None else np.ascontiguousarray(normals, dtype=np.float64)
         self._normals = to_device(rows, device)
-        self._places = wp.array(PLACES[d], dtype=wp.vec3d, device=device)
+        self._places: wp.array = wp.array(PLACES[d], dtype=wp.vec3d, device=device)
         self._batch = self._targets
 
     def refresh(
@@ -83,7 +83,7 @@ class ExpectedChamfer:
         kernels.face_places(points, faces, self._places, places)
         index, _ = self.cells.nearest(1, places.reshape((count * s,)))
         self._nearest_target = index.reshape((count, s))
-        self._weight = wp.array(
+        self._weight: wp.array = wp.array(
             self._face_weights(features, faces, prob), dtype=wp.float64, device=self.device
         )
         self._target_loss = wp.zeros(m, dtype=wp.float64, device=self.device)
@@ -96,7 +96,7 @@ class ExpectedChamfer:
         prob: wp.array,
         prob_gradient: wp.array,
     ) -> None:
-        """Add the gradient to `features.points_gradient` and `prob_gradient` (f,); keep the value on the device."""
+        """Add the gradient to `features.points_gradient` and `prob_gradient` (f,); the value stays there."""
         kernels.targets_to_faces(
             features.points,
             tessellation.faces,

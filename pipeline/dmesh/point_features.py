@@ -31,8 +31,8 @@ class PointFeatures:
         real = np.ones(n) if real_values is None else np.asarray(real_values, dtype=np.float64)
         length = np.broadcast_to(np.asarray(scale, dtype=np.float64), (n,))
         self.points = to_device(np.ascontiguousarray(points, dtype=np.float64), device)
-        self.real_values = wp.array(real, dtype=wp.float64, device=device)
-        self.scale = wp.array(np.ascontiguousarray(length), dtype=wp.float64, device=device)
+        self.real_values: wp.array = wp.array(real, dtype=wp.float64, device=device)
+        self.scale: wp.array = wp.array(np.ascontiguousarray(length), dtype=wp.float64, device=device)
         self.points_gradient = wp.zeros_like(self.points)
         self.real_gradient = wp.zeros_like(self.real_values)
 

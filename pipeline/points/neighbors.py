@@ -9,6 +9,8 @@ skip most of them.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import warp as wp
 from numpy.typing import NDArray
@@ -162,7 +164,7 @@ class PointCells:
         return ordered, rows[:m]
 
     def _allocate_boxes(self) -> None:
-        sizes = []
+        sizes: list[int] = []
         size = self.count
         while not sizes or (size > kernels.BLOCK and len(sizes) < kernels.MAX_LEVELS):
             size = -(-size // kernels.BLOCK)
@@ -186,15 +188,15 @@ class PointCells:
         if not solid.any() or float(extent.max()) < 1e-280:
             self._set_grid(lower, 1.0, np.ones(3, dtype=np.int64))
             return
-        size = float(np.exp((np.log(extent[solid]).sum() + np.log(per_cell / n)) / solid.sum()))
+        size: float = np.exp((np.log(extent[solid]).sum() + np.log(per_cell / n)) / solid.sum()).item()
         previous = 0
         for _ in range(8):
             shape = np.ones(3)
             shape[solid] = np.clip(np.ceil(extent[solid] / size), 1, None)
             if previous and shape.prod() > CELLS_PER_POINT * n + 64:
-                size *= (shape.prod() / (CELLS_PER_POINT * n + 64)) ** (1.0 / solid.sum()) * 1.01
+                size *= 1.01 * float(shape.prod() / (CELLS_PER_POINT * n + 64)) ** (1.0 / int(solid.sum()))
                 shape[solid] = np.clip(np.ceil(extent[solid] / size), 1, None)
-            self._set_grid(lower, size, shape.astype(np.int64))
+            self._set_grid(lower, float(size), shape.astype(np.int64))
             kernels.count_cells(self._lifted, self.cells, self._key, self._order, self._count, self._occupied)
             occupied = int(self._occupied.numpy()[0])
             crowd = n / occupied
@@ -205,13 +207,13 @@ class PointCells:
             ):
                 break
             previous = occupied
-            size /= float(np.sqrt(crowd / per_cell))
+            size /= math.sqrt(crowd / per_cell)
 
     def _set_grid(self, lower: NDArray[np.float64], size: float, shape: NDArray[np.int64]) -> None:
         cells = self.cells
         cells.lower = wp.vec3d(*lower.tolist())
-        cells.size = size
-        cells.inv_size = 1.0 / size
+        cells.size = wp.float64(size)
+        cells.inv_size = wp.float64(1.0 / size)
         cells.nx, cells.ny, cells.nz = (int(s) for s in shape)
         total = int(shape.prod())
         self._count = wp.empty(total + 1, dtype=wp.int32, device=self.device)
