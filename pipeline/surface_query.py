@@ -70,8 +70,8 @@ class SurfaceQuery:
         extent = float(np.ptp(used, axis=0).max())
         self._scale = 2.0 / extent if extent > 0 else 1.0
         unit = (points - self._origin) * self._scale
-        self._unit_points = wp.array(unit, dtype=wp.vec3d, device=device)
-        self._unit_faces = wp.array(faces, dtype=wp.int32, device=device)
+        self._unit_points: wp.array = wp.array(unit, dtype=wp.vec3d, device=device)
+        self._unit_faces: wp.array = wp.array(faces, dtype=wp.int32, device=device)
         self._mesh = wp.Mesh(
             points=wp.array(unit.astype(np.float32), dtype=wp.vec3, device=device),
             indices=wp.array(faces.ravel(), dtype=wp.int32, device=device),

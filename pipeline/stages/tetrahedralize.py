@@ -260,8 +260,8 @@ class _Work:
                 f"tetrahedralize: the surface encloses nothing: {100 * share:.0f} % of a closed boundary "
                 "would have to be invented; close the surface, or give it a thickness"
             )
-        if share > 0.001:
-            open_count = int((~self.clean.is_closed).sum())
+        open_count = int((~self.clean.is_closed).sum())
+        if open_count and share > 0.001:
             log.warning(
                 "%d open parts closed by the half level set of the winding number: %.1f %% of the boundary",
                 open_count,

@@ -125,11 +125,7 @@ def _vertex_groups(tets: Indices, neighbors: Indices, inside: Flags) -> NDArray[
         a, b = first[use], second[use]
         rows.append(4 * a + k)
         columns.append(4 * b + np.argmax(tets[b] == tets[a, k][:, None], axis=1))
-    size = 4 * len(tets)
-    rows, columns = np.concatenate(rows), np.concatenate(columns)
-    return connected_components(
-        coo_matrix((np.ones(len(rows), bool), (rows, columns)), shape=(size, size)), False
-    )[1]
+    return _connect(rows, columns, 4 * len(tets))
 
 
 def _edge_groups(
@@ -145,10 +141,14 @@ def _edge_groups(
         a, b = first[use], second[use]
         rows.append(6 * a + k)
         columns.append(6 * b + np.argmax(edge[b] == edge[a, k][:, None], axis=1))
-    size = 6 * len(tets)
-    rows, columns = np.concatenate(rows), np.concatenate(columns)
-    graph = coo_matrix((np.ones(len(rows), bool), (rows, columns)), shape=(size, size))
-    return connected_components(graph, False)[1], edge.ravel()
+    return _connect(rows, columns, 6 * len(tets)), edge.ravel()
+
+
+def _connect(rows: list[NDArray], columns: list[NDArray], size: int) -> NDArray[np.int64]:
+    """Label the components of a graph of `size` nodes, shape (size,)."""
+    pairs = (np.concatenate(rows), np.concatenate(columns))
+    graph = coo_matrix((np.ones(len(pairs[0]), bool), pairs), shape=(size, size))
+    return connected_components(graph, directed=False)[1].astype(np.int64)
 
 
 def _extra_groups(

@@ -128,6 +128,29 @@ def test_faces_without_area_do_no_harm(device: str) -> None:
     np.testing.assert_allclose(query.winding_number(queries, np.inf), expected, atol=1e-12)
 
 
+def test_the_quick_look_at_sides_agrees_with_the_sum_over_triangles(device: str) -> None:
+    points, faces = sphere(40)
+    faces = faces[points[faces].mean(axis=1)[:, 2] < 0.5]  # open: the level passes through free space
+    query = SurfaceQuery(points, faces, device)
+    queries = np.random.default_rng(6).uniform(-1.2, 1.2, (2000, 3))
+    exact = query.winding_number(queries, np.inf)
+    clear = np.abs(exact - 0.5) > 2e-3  # the expansions themselves err by up to this much
+    np.testing.assert_array_equal(query.is_inside(queries)[clear], exact[clear] > 0.5)
+    np.testing.assert_array_equal(query.is_inside(queries, 0.2), query.winding_number(queries, np.inf) > 0.2)
+
+
+def test_rays_from_the_centre_of_a_cube_reach_its_sides(device: str) -> None:
+    query = SurfaceQuery(10.0 * CUBE_POINTS + 100.0, CUBE_FACES, device)
+    directions = np.random.default_rng(7).normal(size=(200, 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    expected = 5.0 / np.abs(directions).max(axis=1)
+    origins = np.full((200, 3), 105.0)
+    np.testing.assert_allclose(query.ray_distance(origins, directions, 50.0), expected, rtol=1e-5)  # float32
+    np.testing.assert_allclose(
+        query.ray_distance(origins, directions, 6.0), np.minimum(expected, 6.0), rtol=1e-5
+    )
+
+
 def test_no_queries_give_empty_answers(device: str) -> None:
     query = SurfaceQuery(CUBE_POINTS, CUBE_FACES, device)
     assert query.winding_number(np.zeros((0, 3))).shape == (0,)
