@@ -314,6 +314,8 @@ class _Run:
         data = self.manifest.data
         for stage in self.stages:
             entry = self.manifest.entry(stage.name)
+            if entry.get("status") == "running":  # stopped before its work began
+                entry.update(status="failed", error=error)
             is_old = stage.name not in data["selected"] and entry.get("status") == "done"
             if error is None and is_old and self.artifacts.find(stage.output) is None:
                 entry.update(status="skipped", stale=True, error="made from inputs that have changed since")
