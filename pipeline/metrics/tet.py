@@ -1,13 +1,14 @@
 """Quality of tetrahedra: Verdict's names and ranges, one pure function per element mesh.
 
-    dihedral angles     interior, in degrees; the regular tet has 70.53 six times
-    mean_ratio          12 (3 V)^(2/3) / sum of squared edges      (0, 1], 1 = regular; 0 at V <= 0
-    amips               3 / mean_ratio = tr(J^T J) / det(J)^(2/3)   [3, inf), 3 = regular; inf at V <= 0
-    radius_ratio        R / (3 r), circumradius over inradius            [1, inf), 1 = regular; inf at V <= 0
-    aspect_ratio        longest edge / (2 sqrt(6) r)                [1, inf), 1 = regular; inf at V <= 0
-    edge_ratio          longest edge / shortest edge                     [1, inf)
-    scaled_jacobian     sqrt(2) 6 V / largest product of the three edges at a corner      [-1, 1], 1 = regular
-    volume              signed                                           (-inf, inf)
+    dihedral angles   interior, in degrees; the regular tet has 70.53 six times
+    mean_ratio        12 (3 V)^(2/3) / sum of squared edges           (0, 1], 1 = regular; 0 at V <= 0
+    amips             3 / mean_ratio = tr(J^T J) / det(J)^(2/3)       [3, inf), 3 = regular; inf at V <= 0
+    radius_ratio      R / (3 r), circumradius over inradius           [1, inf), 1 = regular; inf at V <= 0
+    aspect_ratio      longest edge / (2 sqrt(6) r)                    [1, inf), 1 = regular; inf at V <= 0
+    edge_ratio        longest edge / shortest edge                    [1, inf), 1 = regular
+    scaled_jacobian   sqrt(2) 6 V / largest product of three edges    [-1, 1], 1 = regular
+                      that meet at a corner
+    volume            signed                                          (-inf, inf)
 
 Source: Stimpson et al., The Verdict Geometric Quality Library, SAND2007-1751; mean ratio: Liu and Joe 1994.
 """

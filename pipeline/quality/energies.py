@@ -55,7 +55,7 @@ class EnergyParameters:
 
     def to_struct(self) -> Any:
         """Return the parameters as the kernels want them."""
-        s = QualityParameters()
+        s: Any = QualityParameters()
         s.energy = ENERGIES[self.energy]
         s.low, s.low_scale = self.low, self.low_scale
         s.high, s.high_scale = self.high, self.high_scale

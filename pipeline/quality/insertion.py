@@ -159,7 +159,7 @@ def _regions(c: Connectivity, edges: Rows) -> _Regions:
         ring.astype(np.int32),
         vertex_owner,
         vertices.astype(np.int32),
-        tet // t,
+        (tet // t).astype(np.int64),
         (tet % t).astype(np.int32),
     )
 

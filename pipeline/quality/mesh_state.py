@@ -72,16 +72,16 @@ class MeshState:
     def device_points(self) -> wp.array:
         return self.to_device(self.points, wp.vec3d)
 
-    def device_mesh(self) -> list[wp.array]:
+    def device_mesh(self) -> tuple[wp.array, wp.array, wp.array, wp.array, wp.array]:
         """Return points, tets, star_start, star and tet_value as the kernels take them."""
         c = self.connectivity
-        return [
+        return (
             self.device_points(),
             self.to_device(self.tets, wp.vec4i),
             self.to_device(c.star_start, int),
             self.to_device(c.star, int),
             self.to_device(self.value, wp.float64),
-        ]
+        )
 
     def between_regions(self) -> NDArray[np.bool_]:
         """True for edges of tets of more than one region, shape (e,)."""

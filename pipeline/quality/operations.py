@@ -108,13 +108,13 @@ def select(candidates: Candidates, tet_count: int, point_count: int, device: str
     bits = np.maximum(priority, 1e-30).astype(np.float32).view(np.int32).astype(np.int64)
     key = (bits << 32) | (2**31 - 1 - np.arange(count, dtype=np.int64))
     state = np.zeros(count, dtype=np.int32)
-    device_arrays = [wp.array(a, dtype=int, device=device) for a in (owner, place)]
-    keys = wp.array(key, dtype=wp.int64, device=device)
+    owners: wp.array = wp.array(owner, dtype=int, device=device)
+    places: wp.array = wp.array(place, dtype=int, device=device)
+    keys: wp.array = wp.array(key, dtype=wp.int64, device=device)
     taken = np.zeros(tet_count + point_count, dtype=bool)
     while (state == 0).any():
-        beaten = contest(
-            *device_arrays, keys, wp.array(state, dtype=int, device=device), tet_count + point_count
-        ).numpy()
+        running: wp.array = wp.array(state, dtype=int, device=device)
+        beaten = contest(owners, places, keys, running, tet_count + point_count).numpy()
         state[(state == 0) & (beaten == 0)] = 1
         taken[place[state[owner] == 1]] = True
         state[owner[(state[owner] == 0) & taken[place]]] = 2

@@ -89,8 +89,8 @@ class Curves:
             return place, tangent
         rows, count = np.arange(len(points)), min(8, self.tree.n)
         while len(rows):
-            middle, piece = self.tree.query(points[rows], k=count)
-            middle, piece = middle.reshape(-1, count), piece.reshape(-1, count)
+            found = self.tree.query(points[rows], k=count)
+            middle, piece = (np.reshape(a, (-1, count)) for a in found)
             p = points[rows, None, :] - self.start[piece]
             u = np.clip(np.einsum("mkd,mkd->mk", p, self.along[piece]) / self.squared[piece], 0.0, 1.0)
             gap = u[:, :, None] * self.along[piece] - p
