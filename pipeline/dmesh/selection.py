@@ -95,12 +95,12 @@ def select_faces(
     rule = SelectionRule()
     rule.cos_fold = np.cos(np.radians(config.fold_angle))
     rule.cos_coplanar = np.cos(np.radians(config.coplanar_angle))
-    rule.least_open = least_open
+    rule.least_open = np.int32(least_open)
     state_host = np.zeros(len(faces), dtype=np.int32)
     state_host[: len(old)] = CHOSEN
-    state = wp.array(state_host, dtype=wp.int32, device=device)
-    x = wp.array(points, dtype=wp.vec3d if d == 3 else wp.vec2d, device=device)
-    table = wp.array(faces, dtype=wp.int32, device=device)
+    state: wp.array = wp.array(state_host, dtype=wp.int32, device=device)
+    x: wp.array = wp.array(points, dtype=wp.vec3d if d == 3 else wp.vec2d, device=device)
+    table: wp.array = wp.array(faces, dtype=wp.int32, device=device)
     ready = wp.empty(n, dtype=wp.int32, device=device)
     remaining = wp.zeros(1, dtype=wp.int32, device=device)
     while True:

@@ -132,8 +132,8 @@ def self_intersecting_faces(
     # Boxes in float32, one step wider than the float64 ones.
     low = np.nextafter(corners.min(axis=1).astype(np.float32), np.float32(-np.inf))
     high = np.nextafter(corners.max(axis=1).astype(np.float32), np.float32(np.inf))
-    lower = wp.array(low, dtype=wp.vec3, device=device)
-    upper = wp.array(high, dtype=wp.vec3, device=device)
+    lower: wp.array = wp.array(low, dtype=wp.vec3, device=device)
+    upper: wp.array = wp.array(high, dtype=wp.vec3, device=device)
     rows = np.arange(len(faces)) if queries is None else queries
     hit = self_intersections(
         wp.array(points, dtype=wp.vec3d, device=device),

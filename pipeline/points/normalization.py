@@ -93,4 +93,5 @@ def _distinct(points: Points) -> tuple[Points, NDArray[np.int64]]:
 
 def _moments(points: Points) -> NDArray[np.float64]:
     """Return R of a QR factorisation of the centred points: its singular values are their extents."""
-    return np.linalg.qr(points - points.mean(axis=0), mode="r")
+    r: NDArray[np.float64] = np.asarray(np.linalg.qr(points - points.mean(axis=0), mode="r"))
+    return r

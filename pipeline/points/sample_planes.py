@@ -58,8 +58,8 @@ def estimate_planes(points: Points, normals: Points | None = None, device: str =
     ring = min(6 if d == 3 else 2, k)
     spacing = distance[:, :ring].mean(axis=1)
     vector = wp.vec2d if d == 2 else wp.vec3d
-    x = wp.array(points, dtype=vector, device=device)
-    table = wp.array(neighbors, dtype=wp.int32, device=device)
+    x: wp.array = wp.array(points, dtype=vector, device=device)
+    table: wp.array = wp.array(neighbors, dtype=wp.int32, device=device)
     fitted, centers, residuals = fit_planes(x, table, min(FIT_NEIGHBORS[d], k))
     bonus = OWN_PLANE_BONUS * float(np.median(spacing))
     patch = best_patch(x, table, k, fitted, centers, residuals, bonus).numpy()

@@ -33,8 +33,8 @@ def thin(
         return np.arange(n), 0.0
     padded = np.zeros((n, 3), dtype=np.float32)
     padded[:, :d] = points
-    x = wp.array(padded, dtype=wp.vec3, device=device)
-    priority = wp.array(rng.permutation(n).astype(np.int32), dtype=wp.int32, device=device)
+    x: wp.array = wp.array(padded, dtype=wp.vec3, device=device)
+    priority: wp.array = wp.array(rng.permutation(n).astype(np.int32), dtype=wp.int32, device=device)
     grid = wp.HashGrid(128, 128, 1 if d == 2 else 128, device=device)
     order = d - 1
     radius = spacing * (n / count) ** (1 / order)

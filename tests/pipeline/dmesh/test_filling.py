@@ -92,7 +92,7 @@ def test_defects_are_cured(sphere: tuple[Surface, np.ndarray]) -> None:
 
 def test_a_moebius_twist_is_local(icosphere: Callable) -> None:
     _, faces = icosphere(2)
-    # Two openings joined by a twisted band of two faces: no orientation fits, and only few edges may disagree.
+    # Two openings joined by a twisted band: no orientation fits, and only few edges may disagree.
     a, b = faces[0], faces[200]
     band = np.array([[a[0], a[1], b[0]], [a[1], b[0], b[1]], [a[1], a[2], b[1]], [a[2], b[1], b[2]]])
     twisted = np.concatenate([np.delete(faces, [0, 200], axis=0), band]).astype(np.int32)
