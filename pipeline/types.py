@@ -1,8 +1,8 @@
 """The data that stages pass on: point clouds, surface meshes, tetrahedral meshes and simulation reports.
 
 Frozen dataclasses of NumPy arrays, `float64` points and `int32` indices, one row per entity. They validate on
-construction and raise `InvalidMeshError` with the count and the first offending rows. Every geometric type has
-its `Frame` (length unit, up axis): stages work in the coordinates of the input, `in_metres()` converts.
+construction and raise `InvalidMeshError` with the count and the first offending rows. Every geometric type
+has its `Frame` (length unit, up axis): stages work in the coordinates of the input, `in_metres()` converts.
 """
 
 from __future__ import annotations
