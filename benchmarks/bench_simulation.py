@@ -2,9 +2,9 @@
 
     python benchmarks/bench_simulation.py [--cells 10 15] [--peer]
 
-One row per box of Kuhn tets that has just landed. "splu" is `scipy.sparse.linalg.splu` with its own ordering on
-the matrix of a Newton step: the reference for "direct", which orders blocks and only once. `--peer` adds a step
-of Newton's SolverVBD where the package `newton` is installed (float32, ten iterations, not converged).
+One row per box of Kuhn tets that has just landed. "splu" is `scipy.sparse.linalg.splu` with its own ordering
+on the matrix of a Newton step: the reference for "direct", which orders blocks and only once. `--peer` adds a
+step of Newton's SolverVBD where the package `newton` is installed (float32, ten iterations, not converged).
 """
 
 from __future__ import annotations

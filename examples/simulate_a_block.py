@@ -28,9 +28,8 @@ def main() -> None:
 
     drop = simulate(points, tets, Drop(height=0.5, steps=20), rubber).results
     print(f"weight {drop['weight']:.2f} N, ground pushes {drop['reaction']:.2f} N after the fall")
-    print(
-        f"height lost on impact {100 * drop['max_compression']:.1f} %, at rest {100 * drop['settled_compression']:.2f} %"
-    )
+    print(f"height lost on impact {100 * drop['max_compression']:.1f} %")
+    print(f"height lost at rest {100 * drop['settled_compression']:.2f} %")
     print(f"inverted tets: {drop['inversions']:.0f}")
 
     pull = simulate(points, tets, Stretch(stretch=1.2, steps=4), rubber)

@@ -102,7 +102,6 @@ class Drop:
         state = State(start, np.zeros_like(start))
         fall = int(np.floor(np.sqrt(0.25 + 2.0 * self.height * size / (g * dt**2)) - 0.5))
         total_steps = fall + self.steps
-        height = np.ptp(start[:, 2])
         scale = model.mass * g * max(size * self.height, d_hat)
         keep = _frame_steps(total_steps)
         history = _History(model, contact, elastic, gravity)
@@ -140,8 +139,8 @@ class Drop:
             "settle_steps": float(settle_steps),
             "smallest_gap": min(min(series["gap"]), contact.gap(settled)),
             "smallest_gap_over_size": min(min(series["gap"]), contact.gap(settled)) / size,
-            "max_compression": 1.0 - min(series["height"]) / height,
-            "settled_compression": 1.0 - np.ptp(settled[:, 2]) / height,
+            "max_compression": max(series["compression"]),
+            "settled_compression": compression(model, settled),
             "peak_reaction_over_weight": max(series["reaction"]) / weight,
             "inversions": float((ratios <= 0).sum()),
             "peak_inversions": max(series["inversions"]),
@@ -152,6 +151,23 @@ class Drop:
             "newton_iterations": float(iterations),
         }
         return ScenarioResult({k: float(v) for k, v in results.items()}, series, frames)
+
+
+def compression(model: SoftBodyModel, positions: Floats) -> float:
+    """Return the largest loss of extent along a side of the body's box, over that side.
+
+    The rotation of the linear map that fits the motion best is taken out first: a body that falls over has not
+    been compressed.
+    """
+    weights = model.masses / model.mass
+    rest = model.rest_positions - weights @ model.rest_positions
+    moved = positions - weights @ positions
+    weighted = weights[:, None] * rest
+    fit = np.linalg.solve(weighted.T @ rest, weighted.T @ moved).T
+    U, _, Vt = np.linalg.svd(fit)
+    U[:, 2] *= np.sign(np.linalg.det(U @ Vt))
+    upright = moved @ (U @ Vt)
+    return float((1.0 - np.ptp(upright, axis=0) / np.ptp(rest, axis=0)).max())
 
 
 class _History:
@@ -166,7 +182,7 @@ class _History:
     ) -> None:
         self.model, self.contact, self.elastic, self.gravity = model, contact, elastic, gravity
         names = ("time", "energy", "kinetic_energy", "elastic_energy", "contact_energy", "gravity_energy")
-        more = ("height", "gap", "reaction", "inversions", "smallest_volume_ratio")
+        more = ("height", "compression", "gap", "reaction", "inversions", "smallest_volume_ratio")
         self.series: dict[str, list[float]] = {name: [] for name in (*names, *more)}
 
     def add(self, state: State) -> None:
@@ -183,6 +199,7 @@ class _History:
             "contact_energy": contact,
             "gravity_energy": gravity,
             "height": np.ptp(state.positions[:, 2]),
+            "compression": compression(self.model, state.positions),
             "gap": self.contact.gap(state.positions),
             "reaction": self.contact.reaction(x),
             "inversions": (ratios <= 0).sum(),

@@ -125,7 +125,7 @@ CHECKS: tuple[CheckRule, ...] = (
         0.5,
         "max",
         (*_DROP, "max_compression"),
-        "loss of height on impact, over the height",
+        "largest loss of extent along a side of the body, over that side",
     ),
     CheckRule(
         "drop_energy_gain",

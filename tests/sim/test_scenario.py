@@ -9,7 +9,15 @@ import pytest
 
 from sim.material import Material
 from sim.model import SoftBodyModel
-from sim.scenario import FRAME_LIMIT, SCENARIOS, Drop, Stretch, default_settings, make_scenario
+from sim.scenario import (
+    FRAME_LIMIT,
+    SCENARIOS,
+    Drop,
+    Stretch,
+    compression,
+    default_settings,
+    make_scenario,
+)
 from sim.solver import NewtonConfig
 
 
@@ -32,6 +40,15 @@ def test_drop_settles_on_its_weight(size: float, box: Callable, device: str) -> 
     assert 2 <= len(drop.frames) <= FRAME_LIMIT
     # It fell from its height: the energy lost is the potential energy of the fall and a little sag.
     assert found["energy_lost"] == pytest.approx(1.0, abs=0.15)
+
+
+def test_compression_does_not_see_a_rigid_motion(box: Callable, rotation: np.ndarray) -> None:
+    points, tets = box((2, 2, 2), (1.0, 2.0, 3.0), jitter=0.2)
+    model = SoftBodyModel.from_arrays(points, tets)
+    moved = points @ rotation.T + np.array([1.0, 2.0, 3.0])
+    assert compression(model, moved) == pytest.approx(0.0, abs=1e-12)
+    squeezed = (points * [1.0, 0.7, 1.0]) @ rotation.T
+    assert compression(model, squeezed) == pytest.approx(0.3, abs=1e-12)
 
 
 def test_settled_box_sags_like_a_column(box: Callable) -> None:
