@@ -3,9 +3,9 @@
     python benchmarks/bench_reconstruction.py [--points 50000] [--faces 20000] [MESH.obj ...]
 
 Samples a surface (without arguments: a torus, a cube, and the bunny inside Warp's wheel), reconstructs it,
-and prints one row per shape: CPU seconds of the phases, the mean distance of the surface to the original (acc)
-and back (comp) in units of 1e-3 of the longest side, exact from 50,000 samples each, and the topology. Kernels
-are compiled before the clock starts.
+and prints one row per shape: CPU seconds of the phases, mean distance of the surface to the original (acc)
+and back (comp) in units of 1e-3 of the longest side, exact from 50,000 samples each, and the topology.
+Kernels are compiled before the clock starts.
 """
 
 from __future__ import annotations
