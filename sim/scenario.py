@@ -156,7 +156,7 @@ class Drop:
 def compression(model: SoftBodyModel, positions: Floats) -> float:
     """Return the largest loss of extent along a side of the body's box, over that side.
 
-    The rotation of the linear map that fits the motion best is taken out first: falling over is no compression.
+    The rotation of the linear map that fits the motion best is taken out first: a fall on the side is none.
     """
     weights = model.masses / model.mass
     rest = model.rest_positions - weights @ model.rest_positions
