@@ -188,7 +188,7 @@ class _Optimization:
                     self.step += 1
             self._save()
         for name, number in self.state.counts.items():
-            self.context.count(name, number, f"tets improved by {name.replace('_', ' ')}")
+            self.context.count(name, number, f"{name.replace('_', ' ')} applied")
 
     def _plan(self) -> list[tuple[str, EnergyParameters, bool]]:
         """Return phase, energy and whether vertices are inserted, per round."""
