@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import breadth_first_order, connected_components
+from scipy.sparse.csgraph import breadth_first_order, connected_components, minimum_spanning_tree
 
 from pipeline.dmesh.filling import Surface, drop_specks, fill_holes
 from pipeline.metrics.surface import fan_vertices, self_intersecting_faces
@@ -91,16 +91,20 @@ def _ring(faces: Indices, vertices: NDArray[np.integer]) -> NDArray[np.bool_]:
 
 
 def orient_along_tree(faces: Indices) -> tuple[Indices, NDArray[np.bool_]]:
-    """Orient triangles along breadth-first trees over edges of two faces.
+    """Orient triangles along spanning trees over edges of two faces that enter doubtful faces last.
 
-    On a surface that cannot be oriented because of a few wrong faces the edges that disagree lie near those
-    faces (`topology.orient_faces` gives up on the whole component).
+    Doubtful are faces with a vertex on an open edge or on an edge of three faces: what makes a surface
+    impossible to orient is among them. A tree that went through such a spot would turn everything behind it,
+    and the edges that disagree would run across the whole surface; this way they stay at the spot.
+    (`topology.orient_faces` gives up on the whole component.)
 
     Returns:
         Oriented faces, and a mask of faces at an edge that disagrees, shape (f,).
     """
     f = len(faces)
     edges, face_edges, uses = simplex_edges(faces)
+    if not f:
+        return faces.copy(), np.zeros(0, dtype=bool)
     sign = np.array([1, -1, 1]) * np.where(faces[:, [0, 0, 1]] < faces[:, [1, 2, 2]], 1, -1)
     order = np.argsort(face_edges.ravel(), kind="stable")
     start = np.concatenate([[0], np.cumsum(uses)])[:-1]
@@ -108,30 +112,29 @@ def orient_along_tree(faces: Indices) -> tuple[Indices, NDArray[np.bool_]]:
     a, b = order[start[two]], order[start[two] + 1]
     left, right = a // 3, b // 3
     differs = sign.ravel()[a] == sign.ravel()[b]
-    # All components hang on one extra node, so that a single search reaches them.
-    single = coo_matrix((np.ones(len(left)), (left, right)), shape=(f, f))
-    part = connected_components(single, directed=False)[1] if f else np.zeros(0, dtype=np.int64)
-    root = np.full(part.max(initial=-1) + 1, f, dtype=np.int64)
+    doubtful = np.isin(faces, edges[uses != 2]).any(axis=1)
+    weight = 1.0 + doubtful[left] + doubtful[right]
+    # Two faces may share two edges; the lower weight is kept, and both edges are checked in the end.
+    pair, first = np.unique(np.stack([left, right]), axis=1, return_index=True)
+    tree = minimum_spanning_tree(coo_matrix((weight[first], pair), shape=(f, f)))
+    part = connected_components(tree, directed=False)[1]
+    root = np.full(part.max() + 1, f, dtype=np.int64)
     np.minimum.at(root, part, np.arange(f))
-    graph = coo_matrix(
-        (
-            np.ones(len(left) + len(root)),
-            (np.concatenate([left, np.full(len(root), f)]), np.concatenate([right, root])),
-        ),
-        shape=(f + 1, f + 1),
-    )
-    parent = breadth_first_order(graph.tocsr(), f, directed=False)[1].astype(np.int64)
+    # All trees hang on one extra node, so that a single search reaches them.
+    branch = tree.tocoo()
+    row = np.concatenate([branch.row, np.full(len(root), f)])
+    column = np.concatenate([branch.col, root])
+    graph = coo_matrix((np.ones(len(row)), (row, column)), shape=(f + 1, f + 1)).tocsr()
+    parent = breadth_first_order(graph, f, directed=False)[1].astype(np.int64)
     parent[f] = f
     # Whether a face is turned against its parent: look the pair up among the linked ones.
     key = np.minimum(left, right) * (f + 1) + np.maximum(left, right)
-    first = np.argsort(key, kind="stable")
-    child = np.arange(f)
-    up = parent[:f]
+    by_key = np.argsort(key, kind="stable")
+    child, up = np.arange(f), parent[:f]
     wanted = np.minimum(child, up) * (f + 1) + np.maximum(child, up)
     flip = np.zeros(f + 1, dtype=bool)
     if len(key):
-        place = np.minimum(np.searchsorted(key[first], wanted), len(key) - 1)
-        found = first[place]
+        found = by_key[np.minimum(np.searchsorted(key[by_key], wanted), len(key) - 1)]
         flip[:f] = (key[found] == wanted) & differs[found]
     while (parent != parent[parent]).any():
         flip ^= flip[parent]
@@ -140,4 +143,4 @@ def orient_along_tree(faces: Indices) -> tuple[Indices, NDArray[np.bool_]]:
     result[flip[:f]] = result[flip[:f]][:, [0, 2, 1]]
     wrong = np.zeros(len(edges), dtype=bool)
     wrong[two] = differs ^ flip[left] ^ flip[right]
-    return result, wrong[face_edges].any(axis=1)
+    return result, np.asarray(wrong[face_edges].any(axis=1))
