@@ -171,7 +171,10 @@ def _export_format(target: Path) -> str:
 def _export(
     function: Any, mesh: TetMesh, config: Any, target: Path, arguments: dict[str, Any]
 ) -> tuple[list[Path], Any]:
-    """Export into a folder, or one format into a file: written beside, then moved to its name."""
+    """Export into a folder, or one format into a file: written beside, then moved to its name.
+
+    A format of two files (a MuJoCo scene names its mesh) has the second beside the first.
+    """
     if target.is_dir() or not target.suffix:
         asset = function(mesh, config=config, folder=target, **arguments)
         return list(asset.paths.values()), asset
@@ -181,11 +184,14 @@ def _export(
         settings = replace(settings, usd_extension=target.suffix.lower())
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".simmesh.") as folder:
         asset = function(mesh, config=settings, folder=Path(folder), **arguments)
+        files = {path: target.parent / path.name for path in asset.paths.values()}
+        files[asset.paths[key]] = target
         try:
-            shutil.move(next(iter(asset.paths.values())), target)
+            for source, final in files.items():
+                shutil.move(source, final)
         except OSError as error:
             raise output_error(target, error) from error
-    return [target], asset
+    return [target, *(path for path in files.values() if path != target)], asset
 
 
 def _words(result: Any) -> str:

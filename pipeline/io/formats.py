@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.context import RunContext
 from pipeline.errors import InputError, InvalidMeshError, OutputError
-from pipeline.io import npz, ply, point_files, surface_files, usd, volume_files
+from pipeline.io import glb, npz, ply, point_files, surface_files, usd, volume_files
 from pipeline.io.atomic import atomic_path
 from pipeline.io.geometry import Geometry, to_point_cloud, to_surface_mesh, to_tet_mesh
 from pipeline.io.msh import write_msh
@@ -35,6 +35,7 @@ READERS: dict[str, Callable[[Path], Geometry]] = {
     ".obj": surface_files.read_obj,
     ".off": surface_files.read_off,
     ".stl": surface_files.read_stl,
+    ".glb": glb.read_glb,
     ".msh": volume_files.read_volume,
     ".vtu": volume_files.read_volume,
     ".vtk": volume_files.read_volume,
@@ -50,11 +51,12 @@ POINT_WRITERS: dict[str, Callable[[Path, PointCloud], None]] = {
     ".npz": npz.write_npz,
 }
 
-SURFACE_WRITERS: dict[str, Callable[[Path, SurfaceMesh], None]] = {
-    ".ply": lambda path, mesh: ply.write_ply(path, mesh.points, mesh.faces),
+SURFACE_WRITERS: dict[str, Callable[..., None]] = {
+    ".ply": lambda path, mesh, normals=None: ply.write_ply(path, mesh.points, mesh.faces, normals),
     ".obj": surface_files.write_obj,
     ".off": surface_files.write_off,
     ".stl": surface_files.write_stl,
+    ".glb": glb.write_glb,
     ".npz": npz.write_npz,
     **dict.fromkeys(USD_EXTENSIONS, usd.write_usd_surface),
 }
@@ -69,9 +71,12 @@ TET_WRITERS: dict[str, Callable[..., None]] = {
 }
 
 _WITH_CELL_DATA = (".vtu", ".vtk")
-_WITH_FRAME = (".npz", *USD_EXTENSIONS)
-_SINGLE = (".stl", *USD_EXTENSIONS)
+_WITH_NORMALS = (".ply", ".obj", ".glb")
+_WITH_FRAME = (".npz", ".glb", *USD_EXTENSIONS)
+_SINGLE = (".stl", ".glb", *USD_EXTENSIONS)
 """Formats that keep positions in single precision."""
+_WELDED = (".stl", ".glb")
+"""Formats whose readers merge vertices at equal places."""
 
 
 def read_any(
@@ -132,12 +137,27 @@ def write_points(path: str | Path, cloud: PointCloud) -> Path:
     return _write(path, cloud, POINT_WRITERS[path.suffix.lower()], read_points)
 
 
-def write_surface(path: str | Path, mesh: SurfaceMesh) -> Path:
-    """Write a surface: .ply, .obj, .off, .stl, .npz or USD; raises `OutputError`."""
+def write_surface(path: str | Path, mesh: SurfaceMesh, normals: NDArray[np.float64] | None = None) -> Path:
+    """Write a surface: .ply, .obj, .off, .stl, .glb, .npz or USD.
+
+    Args:
+        path: Where; an earlier file of that name is replaced at the end.
+        mesh: What; a .glb file is in metres and Y up, whatever the frame of the mesh.
+        normals: Unit normals per vertex, shape (n, 3), in the frame of the mesh; for .ply, .obj and .glb.
+
+    Raises:
+        OutputError: Unknown extension, a curve in 2D (only .npz), or the file cannot be written.
+    """
     path = _writable(path, SURFACE_WRITERS, "surfaces")
-    if mesh.dimension == 2 and path.suffix.lower() != ".npz":
+    suffix = path.suffix.lower()
+    if mesh.dimension == 2 and suffix != ".npz":
         raise OutputError(f"cannot write {path}: only .npz holds curves in 2D")
-    return _write(path, mesh, SURFACE_WRITERS[path.suffix.lower()], read_surface)
+    writer = SURFACE_WRITERS[suffix]
+    if suffix == ".glb":
+        mesh, normals = _y_up_metres(mesh, normals)
+    if normals is not None and suffix in _WITH_NORMALS:
+        return _write(path, mesh, lambda p, m: writer(p, m, normals), read_surface)
+    return _write(path, mesh, writer, read_surface)
 
 
 def write_tets(path: str | Path, mesh: TetMesh, cell_data: dict[str, NDArray[Any]] | None = None) -> Path:
@@ -160,6 +180,19 @@ def write_tets(path: str | Path, mesh: TetMesh, cell_data: dict[str, NDArray[Any
     if mesh.crease_edges is not None and suffix != ".npz":
         log.debug("%s: crease edges are kept by .npz alone", path.name)
     return _write(path, mesh, writer, read_tets)
+
+
+def _y_up_metres(
+    mesh: SurfaceMesh, normals: NDArray[np.float64] | None
+) -> tuple[SurfaceMesh, NDArray[np.float64] | None]:
+    """Turn a surface and its normals into the frame of glTF: metres, Y up, (x, y, z) -> (x, z, -y)."""
+    points = mesh.points * mesh.frame.metres_per_unit
+    if mesh.frame.up == "z":
+        points, normals = (
+            None if rows is None else np.stack([rows[:, 0], rows[:, 2], -rows[:, 1]], axis=1)
+            for rows in (points, normals)
+        )
+    return SurfaceMesh(points, mesh.faces, frame=glb.FRAME), normals
 
 
 class _Quiet(RunContext):
@@ -220,9 +253,8 @@ def _write(path: Path, data: Any, writer: Callable[[Path, Any], None], reader: C
             raise OutputError(
                 f"cannot write {path}: what was written cannot be read back: {error}"
             ) from error
-        problem = difference(
-            data, back, single=path.suffix.lower() in _SINGLE, welded=path.suffix.lower() == ".stl"
-        )
+        suffix = path.suffix.lower()
+        problem = difference(data, back, single=suffix in _SINGLE, welded=suffix in _WELDED)
         if problem:
             raise OutputError(f"cannot write {path}: what was written differs from the mesh: {problem}")
     if path.suffix.lower() not in _WITH_FRAME and data.frame != METRES:

@@ -40,11 +40,15 @@ def read_obj(path: Path) -> Geometry:
     return Geometry(points, face_sizes=sizes, face_vertices=np.where(index < 0, index + before, index - 1))
 
 
-def write_obj(path: Path, mesh: SurfaceMesh) -> None:
-    """Write v lines with 17 significant digits and triangles."""
+def write_obj(path: Path, mesh: SurfaceMesh, normals: NDArray[np.float64] | None = None) -> None:
+    """Write v lines with 17 significant digits, normals per vertex (n, 3) where given, and triangles."""
     with open(path, "w", encoding="ascii") as file:
         np.savetxt(file, mesh.points, fmt="v %.17g %.17g %.17g")
-        np.savetxt(file, mesh.faces + 1, fmt="f %d %d %d")
+        if normals is None:
+            np.savetxt(file, mesh.faces + 1, fmt="f %d %d %d")
+        else:
+            np.savetxt(file, normals, fmt="vn %.9g %.9g %.9g")
+            np.savetxt(file, np.repeat(mesh.faces + 1, 2, axis=1), fmt="f %d//%d %d//%d %d//%d")
 
 
 def read_off(path: Path) -> Geometry:
@@ -94,8 +98,8 @@ def read_stl(path: Path) -> Geometry:
     with open(path, "rb") as file:
         loaded = trimesh.exchange.stl.load_stl(file)
     corners = _corners(loaded)
-    points, faces = weld(corners)
-    raw = Geometry.of_triangles(points, faces)
+    points, row = weld(corners)
+    raw = Geometry.of_triangles(points, row.reshape(-1, 3))
     raw.notes.append(("points_welded", len(corners) - len(points), "equal corners of STL triangles welded"))
     return raw
 
@@ -117,13 +121,13 @@ def write_stl(path: Path, mesh: SurfaceMesh) -> None:
 
 
 def weld(corners: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Merge equal corners, shape (3 f, 3), in order of appearance; return points and triangles (f, 3)."""
+    """Merge equal corners, shape (c, 3), in order of appearance; return points and the row of each (c,)."""
     keyed = np.ascontiguousarray(corners, dtype=np.float64) + 0.0  # -0.0 and 0.0 are one coordinate
     _, first, inverse = np.unique(keyed, axis=0, return_index=True, return_inverse=True)
     order = np.argsort(first, kind="stable")
     rank = np.empty(len(order), dtype=np.int64)
     rank[order] = np.arange(len(order))
-    return keyed[first[order]], rank[inverse.reshape(-1)].reshape(-1, 3)
+    return keyed[first[order]], rank[inverse.reshape(-1)]
 
 
 def _coordinates(lines: list[str]) -> NDArray[np.float64]:

@@ -2,7 +2,7 @@
 
     /Asset                 Xform: default prim, kind component, deformable body, mass
     /Asset/Volume          TetMesh: simulation mesh, collider, rest shape, subsets of labels
-    /Asset/Surface         Mesh: boundary with normals, for viewers
+    /Asset/Surface         Mesh: boundary, or a finer surface with its weights, with normals, for viewers
     /Asset/Materials/Soft  Material: elasticity, density, friction
 
 The deformable schemas are a proposal that no USD package registers: Newton reads the names of the proposal,
@@ -24,9 +24,15 @@ from pipeline.errors import InputError, OutputError
 from pipeline.io import usd
 from pipeline.io.assets import AssetMaterial, material_of
 from pipeline.io.atomic import atomic_path
-from pipeline.types import METRES, SimReport, TetMesh
+from pipeline.io.embedding import embed_points
+from pipeline.types import METRES, SimReport, SurfaceMesh, TetMesh
 
 ROOT, VOLUME, SURFACE, MATERIAL = "/Asset", "/Asset/Volume", "/Asset/Surface", "/Asset/Materials/Soft"
+
+TET_INDEX, TET_WEIGHTS = "simmesh:tetIndex", "simmesh:tetWeights"
+"""Primvars of an embedded surface: per vertex the row of its tet (int) and barycentric weights (float4)."""
+_FARTHEST = -2.0
+"""Smallest weight of a surface that belongs to the mesh: two heights of a tet outside of it."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,13 @@ PHYSICS = {
 }
 
 
-def write_asset(path: str | Path, mesh: TetMesh, report: SimReport | None, config: Any) -> Path:
+def write_asset(
+    path: str | Path,
+    mesh: TetMesh,
+    report: SimReport | None,
+    config: Any,
+    surface: SurfaceMesh | None = None,
+) -> Path:
     """Write the asset, read it back and compare before the file gets its name.
 
     Args:
@@ -93,14 +105,17 @@ def write_asset(path: str | Path, mesh: TetMesh, report: SimReport | None, confi
         mesh: In metres and Z up.
         report: Gives the material and whether the asset is ready; may be None.
         config: `ExportConfig`; its `physics`, `name`, `version` and `render_mesh` are used.
+        surface: Surface to show instead of the boundary of the mesh, in the same frame; each vertex gets the
+            tet that carries it.
 
     Raises:
+        InputError: The surface lies outside the mesh.
         OutputError: Tets that invert in single precision, or a file that cannot be written or differs.
     """
     path = Path(path)
     material = material_of(report, config)
     stage = usd.new_stage(METRES, root=ROOT.strip("/"))
-    _author(stage, mesh, material, report, config, path.name)
+    _author(stage, mesh, material, report, config, path.name, surface)
     with atomic_path(path) as part:
         usd.save_stage(stage, part)
         _compare(part, path, mesh, material, config)
@@ -108,7 +123,13 @@ def write_asset(path: str | Path, mesh: TetMesh, report: SimReport | None, confi
 
 
 def _author(
-    stage: Any, mesh: TetMesh, material: AssetMaterial, report: SimReport | None, config: Any, name: str
+    stage: Any,
+    mesh: TetMesh,
+    material: AssetMaterial,
+    report: SimReport | None,
+    config: Any,
+    name: str,
+    surface: SurfaceMesh | None,
 ) -> None:
     from pxr import Sdf, Usd, UsdGeom, UsdPhysics, UsdShade
 
@@ -129,9 +150,11 @@ def _author(
     )
     prims = [tet_mesh.GetPrim()]
     if config.render_mesh:
-        points, faces = usd.boundary_surface(mesh)
+        points, faces = usd.boundary_surface(mesh) if surface is None else (surface.points, surface.faces)
         render = usd.define_render_mesh(stage, SURFACE, points, faces)
         render.CreateDisplayColorAttr([(0.46, 0.73, 0.86)])
+        if surface is not None:
+            _embed(render, mesh, surface)
         prims.append(render.GetPrim())
     mass = float(mesh.volumes.sum()) * material.density
     for key in config.physics:
@@ -176,6 +199,25 @@ def _apply_material(prim: Any, names: PhysicsNames, material: AssetMaterial) -> 
         prim.AddAppliedSchema(schema)
     for attribute, field in names.values.items():
         prim.CreateAttribute(attribute, Sdf.ValueTypeNames.Float, False).Set(float(getattr(material, field)))
+
+
+def _embed(render: Any, mesh: TetMesh, surface: SurfaceMesh) -> None:
+    """Author for each vertex of the render mesh which tet carries it and with which weights."""
+    from pxr import Sdf, UsdGeom, Vt
+
+    tet, weights = embed_points(mesh.points, mesh.tets, surface.points)
+    far = np.flatnonzero(weights.min(axis=1) < _FARTHEST)
+    if len(far):
+        raise InputError(
+            f"surface: {len(far):,} of {len(tet):,} vertices lie far outside the mesh, first rows "
+            f"{far[:5].tolist()}; give the surface that the mesh was made of, or leave out embed_surface"
+        )
+    primvars = UsdGeom.PrimvarsAPI(render)
+    vertex, kinds = UsdGeom.Tokens.vertex, Sdf.ValueTypeNames
+    primvars.CreatePrimvar(TET_INDEX, kinds.IntArray, vertex).Set(Vt.IntArray.FromNumpy(tet))
+    primvars.CreatePrimvar(TET_WEIGHTS, kinds.Float4Array, vertex).Set(
+        Vt.Vec4fArray.FromNumpy(weights.astype(np.float32))
+    )
 
 
 def _apply_pose(prim: Any, names: PhysicsNames) -> None:

@@ -16,13 +16,13 @@ import numpy as np
 
 from pipeline.context import RunContext
 from pipeline.errors import InputError
-from pipeline.io import npz_asset, usd_asset
+from pipeline.io import mjcf_asset, npz_asset, usd, usd_asset
 from pipeline.io.assets import Asset, AssetMaterial, material_of
-from pipeline.io.formats import USD_EXTENSIONS, write_tets
+from pipeline.io.formats import USD_EXTENSIONS, write_surface, write_tets
 from pipeline.metrics.tet import tet_quality
 from pipeline.stages.stage import Stage
 from pipeline.topology import boundary_faces, compact
-from pipeline.types import SimReport, TetMesh
+from pipeline.types import METRES, SimReport, SurfaceMesh, TetMesh
 
 log = logging.getLogger("simmesh")
 
@@ -34,7 +34,8 @@ class ExportConfig:
     """What to write, under which name, and the material where no report gives one."""
 
     formats: list[str] = field(default_factory=lambda: ["usd", "msh", "vtu", "npz"])
-    """Which files: usd (Newton, Omni PhysX), msh (MuJoCo, Gmsh), vtu (ParaView), npz (Newton, NumPy)."""
+    """Which files: usd (Newton, Omni PhysX), msh (Gmsh), vtu (ParaView), npz (Newton, NumPy), mujoco (a scene
+    and its msh), ply, obj and glb (the boundary with normals); or by target: newton, gmsh, surface."""
     name: str = "asset"
     """Name of the files and of the asset."""
     version: str = "1"
@@ -45,6 +46,8 @@ class ExportConfig:
     """.usdc (binary), .usda (text) or .usdz (package)."""
     render_mesh: bool = True
     """Add the surface as a Mesh for viewers that know no TetMesh."""
+    embed_surface: bool = False
+    """Let that Mesh be the finer surface that the tets were made of, with the weights that move it."""
     youngs_modulus: float = AssetMaterial.youngs_modulus
     """Stiffness [Pa]; used without a report."""
     poissons_ratio: float = AssetMaterial.poissons_ratio
@@ -57,7 +60,7 @@ class ExportConfig:
     """At most the static one; used without a report."""
 
     def __post_init__(self) -> None:
-        _known("formats", self.formats, EXPORTERS)
+        _known("formats", self.formats, dict.fromkeys([*EXPORTERS, *TARGETS]))
         _known("physics", self.physics, usd_asset.PHYSICS)
         _known("usd_extension", [self.usd_extension], USD_EXTENSIONS)
         if not self.formats:
@@ -72,6 +75,7 @@ def export(
     report: SimReport | None = None,
     config: ExportConfig | None = None,
     *,
+    surface: SurfaceMesh | None = None,
     folder: str | Path,
     context: RunContext | None = None,
 ) -> Asset:
@@ -81,17 +85,21 @@ def export(
         mesh: In any unit and up axis; points that no tet uses are left out and counted.
         report: Of `validate`; gives the material and whether the asset is ready.
         config: Defaults where None.
+        surface: What the mesh was made of, in any unit and up axis; used by `embed_surface` alone.
         folder: Made if missing.
         context: Receives counts.
 
     Raises:
-        InputError: The mesh has no tets.
+        InputError: The mesh has no tets, or a surface to embed is missing or lies elsewhere.
         OutputError: Tets that invert in single precision, or a file that cannot be written.
     """
     config = config or ExportConfig()
     context = context or RunContext()
     if not len(mesh.tets):
         raise InputError("the mesh has no tets: nothing to export")
+    if config.embed_surface and surface is None:
+        raise InputError("embed_surface: there is no surface; start from a surface or points, or turn it off")
+    shown = _in_metres(surface) if surface is not None and config.embed_surface else None
     mesh = _without_unused_points(mesh.in_metres(), context)
     material = material_of(report, config)
     ready = None if report is None else report.passed
@@ -101,11 +109,12 @@ def export(
             "the mesh is exported although it is not ready; checks that failed: %s", failed or "none ran"
         )
     paths = {}
-    for k, key in enumerate(config.formats):
+    formats = list(dict.fromkeys(key for name in config.formats for key in TARGETS.get(name, (name,))))
+    for k, key in enumerate(formats):
         suffix, write = EXPORTERS[key]
         path = Path(folder) / f"{config.name}{config.usd_extension if key == 'usd' else suffix}"
-        context.record(k, total=len(config.formats), phase=f"write {path.name}")
-        paths[key] = write(path, mesh, report, config)
+        context.record(k, total=len(formats), phase=f"write {path.name}")
+        paths[key] = write(path, mesh, report, config, shown)
     volume = float(mesh.volumes.sum())
     counts = {
         "points": len(mesh.points),
@@ -116,11 +125,17 @@ def export(
     return Asset(paths, volume * material.density, volume, counts, asdict(material), ready)
 
 
-def _write_msh(path: Path, mesh: TetMesh, report: SimReport | None, config: ExportConfig) -> Path:
+def _write_usd(
+    path: Path, mesh: TetMesh, report: SimReport | None, config: ExportConfig, surface: SurfaceMesh | None
+) -> Path:
+    return usd_asset.write_asset(path, mesh, report, config, surface)
+
+
+def _write_msh(path: Path, mesh: TetMesh, *_: Any) -> Path:
     return write_tets(path, mesh)
 
 
-def _write_vtu(path: Path, mesh: TetMesh, report: SimReport | None, config: ExportConfig) -> Path:
+def _write_vtu(path: Path, mesh: TetMesh, report: SimReport | None, config: ExportConfig, *_: Any) -> Path:
     """With the quality of each tet, and the material under the names that Newton reads."""
     material = material_of(report, config)
     values = {"k_mu": material.mu, "k_lambda": material.lam, "density": material.density}
@@ -128,15 +143,44 @@ def _write_vtu(path: Path, mesh: TetMesh, report: SimReport | None, config: Expo
     return write_tets(path, mesh, tet_quality(mesh.points, mesh.tets) | constant)
 
 
-Exporter = Callable[[Path, TetMesh, SimReport | None, Any], Path]
+def _write_npz(path: Path, mesh: TetMesh, report: SimReport | None, config: ExportConfig, *_: Any) -> Path:
+    return npz_asset.write_asset(path, mesh, report, config)
+
+
+def _write_mujoco(path: Path, mesh: TetMesh, report: SimReport | None, config: ExportConfig, *_: Any) -> Path:
+    return mjcf_asset.write_asset(path, mesh, report, config)
+
+
+def _write_boundary(path: Path, mesh: TetMesh, *_: Any) -> Path:
+    points, faces = usd.boundary_surface(mesh)
+    return write_surface(path, SurfaceMesh(points, faces), usd.vertex_normals(points, faces))
+
+
+Exporter = Callable[[Path, TetMesh, SimReport | None, Any, SurfaceMesh | None], Path]
 
 EXPORTERS: dict[str, tuple[str, Exporter]] = {
-    "usd": (".usdc", usd_asset.write_asset),
+    "usd": (".usdc", _write_usd),
     "msh": (".msh", _write_msh),
     "vtu": (".vtu", _write_vtu),
-    "npz": (".npz", npz_asset.write_asset),
+    "npz": (".npz", _write_npz),
+    "mujoco": (".xml", _write_mujoco),
+    "ply": (".ply", _write_boundary),
+    "obj": (".obj", _write_boundary),
+    "glb": (".glb", _write_boundary),
 }
 """Extension and writer by format; a new format is a line here and a writer that reads back what it wrote."""
+
+TARGETS: dict[str, tuple[str, ...]] = {
+    "mujoco": ("mujoco", "msh"),
+    "newton": ("npz",),
+    "gmsh": ("msh",),
+    "surface": ("ply", "obj", "glb"),
+}
+"""Formats by what they are for, where that is another name or more than one file."""
+
+
+def _in_metres(surface: SurfaceMesh) -> SurfaceMesh:
+    return SurfaceMesh(surface.frame.to_metres(surface.points), surface.faces, frame=METRES)
 
 
 def _without_unused_points(mesh: TetMesh, context: RunContext) -> TetMesh:
@@ -167,4 +211,5 @@ STAGE = Stage(
     inputs=("sim_mesh", "sim_report"),
     output="asset",
     version=1,
+    optional=("surface_mesh",),
 )

@@ -249,7 +249,7 @@ def test_bad_tets_are_counted_and_refused(fails: Callable[..., str], defect: str
         ("reconstruct", "out.msh"),
         ("tetrahedralize", "out.stl"),
         ("validate", "out.txt"),
-        ("export", "out.ply"),
+        ("export", "out.step"),
     ],
 )
 def test_an_output_of_a_wrong_kind_is_refused_before_any_work(
@@ -311,6 +311,10 @@ def test_files_in_and_out_through_all_verbs(capsys: pytest.CaptureFixture[str]) 
     assert {p.suffix for p in Path("asset").iterdir()} >= {".usdc", ".msh", ".vtu", ".npz"}
     assert main(["export", "better.npz", "one.usda", "density=500"]) == 0
     assert sorted(p.name for p in Path().glob("*one*")) == ["one.usda"]
+    assert (
+        main(["export", "better.npz", "two.xml", "density=500"]) == 0
+    )  # a scene, and the mesh that it names
+    assert sorted(p.name for p in Path().glob("*two*")) == ["two.msh", "two.xml"]
     asset = read_any("one.usda")
     assert asset.frame == Frame()
     # 4/3 pi r^3 with r = 0.1 m; the inscribed mesh of 300 faces has up to 5 % less.

@@ -15,7 +15,7 @@ from pipeline.io.formats import read_any, read_points, read_surface, read_tets
 from pipeline.topology import boundary_edges
 from pipeline.types import Frame, PointCloud, SurfaceMesh, TetMesh
 
-SINGLE = (".stl", *formats.USD_EXTENSIONS)
+SINGLE = (".stl", ".glb", *formats.USD_EXTENSIONS)
 seeds = st.integers(0, 2**32 - 1)
 scales = st.floats(-4, 4).map(lambda e: 10.0**e)
 few = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -65,6 +65,9 @@ def test_surfaces_come_back(tmp_path, make_surface, suffix, seed, scale):
     mesh = make_surface(seed, scale)
     back = read_surface(formats.write_surface(tmp_path / f"mesh{suffix}", mesh))
     points = mesh.points.astype(np.float32) if suffix in SINGLE else mesh.points
+    if suffix == ".glb":  # metres and Y up by definition: (x, y, z) -> (x, z, -y)
+        assert back.frame == Frame(1.0, "y")
+        points = points[:, [0, 2, 1]] * [1, 1, -1]
     np.testing.assert_array_equal(back.points[back.faces], points[mesh.faces])
     if suffix != ".stl":  # STL has no vertices that faces share
         np.testing.assert_array_equal(back.points, points)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from xml.etree import ElementTree
 
 import meshio
 import numpy as np
@@ -13,10 +14,11 @@ from pxr import Tf, Usd, UsdGeom, UsdPhysics, UsdShade
 
 from pipeline.context import RunContext
 from pipeline.errors import InputError, OutputError
-from pipeline.io.formats import read_any
+from pipeline.io.formats import read_any, read_surface
 from pipeline.io.usd_asset import MATERIAL, PHYSICS, VOLUME
 from pipeline.stages.export import EXPORTERS, STAGE, ExportConfig, export
-from pipeline.types import Check, Frame, SimReport, TetMesh
+from pipeline.topology import boundary_faces
+from pipeline.types import Check, Frame, SimReport, SurfaceMesh, TetMesh
 
 RUBBER = {
     "name": "stable_neo_hookean",
@@ -38,7 +40,7 @@ def applied(prim) -> list[str]:
 def test_every_format_holds_the_mesh_in_metres_and_z_up(tmp_path, make_box):
     box = replace(make_box(2, seed=1), frame=Frame(0.01, "y"))
     asset = export(box, PASSED, folder=tmp_path)
-    assert set(asset.paths) == set(EXPORTERS)
+    assert list(asset.paths) == ["usd", "msh", "vtu", "npz"]
     # (x, y, z) with Y up is (x, -z, y) with Z up; one unit is a centimetre.
     expected = 0.01 * box.points[:, [0, 2, 1]] * [1, -1, 1]
     for key, path in asset.paths.items():
@@ -153,6 +155,113 @@ def test_gmsh_and_npz_carry_what_simulators_read(tmp_path, make_box):
     assert {"labels", "mean_ratio", "k_mu", "k_lambda", "density"} <= set(quality)
 
 
+def test_the_boundary_with_normals_for_viewers(tmp_path, make_box):
+    import trimesh
+
+    box = make_box(2, seed=1, scale=0.1)
+    asset = export(box, PASSED, ExportConfig(formats=["surface"]), folder=tmp_path)
+    assert sorted(asset.paths) == ["glb", "obj", "ply"]
+    mark = {"ply": b"property double nx", "obj": b"\nvn ", "glb": b'"NORMAL"'}
+    for key, path in asset.paths.items():
+        mesh = trimesh.load(path, force="mesh", process=False)
+        assert mesh.is_watertight
+        # The boundary encloses the volume of the tets; positions of .glb are in single precision.
+        assert mesh.volume == pytest.approx(asset.volume, rel=1e-6 if key == "glb" else 1e-12)
+        assert mark[key] in path.read_bytes()
+        outward = np.einsum("ij,ij->i", mesh.vertex_normals, mesh.vertices - mesh.center_mass)
+        assert (outward > 0).all()
+        top = mesh.vertices[:, 1 if key == "glb" else 2].max()  # glTF has Y up
+        assert top == pytest.approx(box.points[:, 2].max(), rel=1e-6)
+
+
+def test_the_mujoco_scene_names_its_mesh_and_carries_the_material(tmp_path, make_box):
+    box = make_box(2, scale=0.1)
+    asset = export(box, PASSED, ExportConfig(formats=["mujoco"], name="Größe 1"), folder=tmp_path)
+    assert {key: path.name for key, path in asset.paths.items()} == {
+        "mujoco": "Größe 1.xml",
+        "msh": "Größe 1.msh",
+    }
+    root = ElementTree.parse(asset.paths["mujoco"]).getroot()
+    flex = root.find("worldbody/flexcomp")
+    assert (flex.get("file"), flex.get("dim"), flex.get("type")) == ("Größe 1.msh", "3", "gmsh")
+    elasticity = flex.find("elasticity")
+    assert float(flex.get("mass")) == asset.mass
+    assert float(elasticity.get("young")) == 5e5
+    assert float(elasticity.get("poisson")) == 0.45
+    # It starts half its height above the plane, measured at the surface of its vertices.
+    z = float(flex.get("pos").split()[2]) - float(flex.get("radius")) + box.points[:, 2].min()
+    assert z == pytest.approx(0.5 * np.ptp(box.points[:, 2]))
+
+
+def test_mujoco_loads_and_drops_the_scene(tmp_path, make_box):
+    mujoco = pytest.importorskip("mujoco")
+    if int(mujoco.__version__.split(".")[0]) < 4:
+        pytest.skip("the integrator of the scene needs MuJoCo 4")
+    asset = export(make_box(2, scale=0.05), PASSED, ExportConfig(formats=["mujoco"]), folder=tmp_path)
+    model = mujoco.MjModel.from_xml_path(str(asset.paths["mujoco"]))
+    data = mujoco.MjData(model)
+    assert model.nflexelem == 48
+    assert model.body_mass.sum() == pytest.approx(asset.mass, rel=1e-6)
+    for _ in range(50):
+        mujoco.mj_step(model, data)
+    assert np.isfinite(data.flexvert_xpos).all()
+    assert data.time == pytest.approx(0.05)
+
+
+def refined_boundary(box: TetMesh) -> SurfaceMesh:
+    """The boundary with each triangle cut into four, its points moved inwards by 2 %."""
+    faces = boundary_faces(box.tets)[0].astype(int)
+    edges, inverse = np.unique(
+        np.sort(faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1), axis=0, return_inverse=True
+    )
+    middle = len(box.points) + inverse.reshape(-1, 3)
+    a, b, c = faces.T
+    ab, bc, ca = middle.T
+    cut = np.concatenate([np.stack(t, 1) for t in ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))])
+    points = np.vstack([box.points, box.points[edges].mean(axis=1)])
+    centre = points.mean(axis=0)
+    return SurfaceMesh(centre + 0.98 * (points - centre), cut, frame=box.frame)
+
+
+def test_an_embedded_surface_is_carried_by_its_tets(tmp_path, make_box):
+    box = replace(make_box(2, seed=2), frame=Frame(0.01, "y"))
+    surface = refined_boundary(box)
+    config = ExportConfig(formats=["usd"], embed_surface=True)
+    path = export(box, PASSED, config, surface=surface, folder=tmp_path).paths["usd"]
+    stage = Usd.Stage.Open(str(path))
+    mesh = UsdGeom.Mesh(next(p for p in stage.GetDefaultPrim().GetChildren() if p.IsA(UsdGeom.Mesh)))
+    tet_mesh = UsdGeom.TetMesh(stage.GetPrimAtPath(VOLUME))
+    primvars = UsdGeom.PrimvarsAPI(mesh)
+    row = np.array(primvars.GetPrimvar("simmesh:tetIndex").Get())
+    weights = np.array(primvars.GetPrimvar("simmesh:tetWeights").Get(), dtype=float)
+    assert primvars.GetPrimvar("simmesh:tetWeights").GetInterpolation() == "vertex"
+    tets = np.array(tet_mesh.GetTetVertexIndicesAttr().Get())
+    rest = np.array(tet_mesh.GetPointsAttr().Get(), dtype=float)
+    shown = np.array(mesh.GetPointsAttr().Get(), dtype=float)
+    assert len(shown) == len(surface.points)
+    # Any affine motion of the tets moves the surface by the same map: x = sum w p, to single precision.
+    matrix, shift = np.array([[1.1, 0.3, 0], [-0.2, 0.9, 0.1], [0, 0, 1.2]]), np.array([1.0, 2.0, 3.0])
+    for move in (lambda p: p, lambda p: p @ matrix + shift):
+        carried = np.einsum("mk,mkd->md", weights, move(rest)[tets[row]])
+        np.testing.assert_allclose(carried, move(shown), atol=5e-6 * (1 + np.abs(move(shown)).max()))
+    for names in PHYSICS.values():
+        assert names.pose in applied(mesh.GetPrim())
+        assert mesh.GetPrim().GetAttribute(f"{names.pose_prefix}:points").Get() == mesh.GetPointsAttr().Get()
+
+
+def test_a_surface_is_embedded_on_demand_alone(tmp_path, make_box):
+    box = make_box(2)
+    surface = refined_boundary(box)
+    asset = export(box, PASSED, ExportConfig(formats=["usd"]), surface=surface, folder=tmp_path)
+    assert len(read_surface(asset.paths["usd"]).points) == 26
+    config = ExportConfig(formats=["usd"], embed_surface=True)
+    with pytest.raises(InputError, match="there is no surface"):
+        export(box, PASSED, config, folder=tmp_path)
+    away = SurfaceMesh(surface.points + 50.0, surface.faces)
+    with pytest.raises(InputError, match="99 of 99 vertices lie far outside"):
+        export(box, PASSED, config, surface=away, folder=tmp_path)
+
+
 def test_a_mesh_that_is_not_ready_is_exported_and_says_so(tmp_path, make_box, caplog):
     asset = export(make_box(1), FAILED, folder=tmp_path)
     assert asset.ready is False
@@ -230,7 +339,7 @@ rng = np.random.default_rng(0)
 corners = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], dtype=float)
 points = (rng.random((300, 1, 3)) * 50 + corners).reshape(-1, 3)
 mesh = TetMesh(points, np.arange(1200).reshape(-1, 4))
-resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
 try:
     export(mesh, config=ExportConfig(formats=[sys.argv[1]]), folder=sys.argv[2])
 except OutputError as error:
@@ -273,4 +382,5 @@ def test_bad_arguments(tmp_path, make_box):
 
 def test_stage_record():
     assert (STAGE.name, STAGE.inputs, STAGE.output) == ("export", ("sim_mesh", "sim_report"), "asset")
+    assert STAGE.optional == ("surface_mesh",)
     assert isinstance(STAGE.config(), ExportConfig)
