@@ -311,9 +311,7 @@ def test_files_in_and_out_through_all_verbs(capsys: pytest.CaptureFixture[str]) 
     assert {p.suffix for p in Path("asset").iterdir()} >= {".usdc", ".msh", ".vtu", ".npz"}
     assert main(["export", "better.npz", "one.usda", "density=500"]) == 0
     assert sorted(p.name for p in Path().glob("*one*")) == ["one.usda"]
-    assert (
-        main(["export", "better.npz", "two.xml", "density=500"]) == 0
-    )  # a scene, and the mesh that it names
+    assert main(["export", "better.npz", "two.xml", "density=500"]) == 0  # names its mesh
     assert sorted(p.name for p in Path().glob("*two*")) == ["two.msh", "two.xml"]
     asset = read_any("one.usda")
     assert asset.frame == Frame()
