@@ -11,10 +11,14 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline import __version__
 from pipeline.errors import InputError
 from pipeline.outcome import BELOW_LIMIT, COULD_NOT_RUN, READY, guarded, perform
+
+if TYPE_CHECKING:
+    from pipeline.config import Setting
 
 VERBS = {
     "reconstruct": "points to a surface",
@@ -56,7 +60,7 @@ skips what is done and goes on from where it was interrupted.
 
   simmesh run input.path=scan.ply input.unit=mm input.up=y
   simmesh run input.path=part.stl stages=[tetrahedralize,optimize] run.dir=out
-  simmesh run input.path=scan.ply optimize.iterations=200 force=[optimize]
+  simmesh run input.path=scan.ply optimize.rounds=4 force=[optimize]
   simmesh run validate/material=rubber
 
 Also: --config-dir FOLDER (own presets), --cfg job (print the config), -sc install=bash (tab completion)
@@ -227,12 +231,13 @@ def _settings_help(verb: str | None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _table(settings: Sequence[object]) -> list[str]:
+def _table(settings: Sequence[Setting]) -> list[str]:
+    """Write one setting a line; a long name gets a line of its own."""
     lines = []
     for s in settings:
-        name = f"{s.name}={s.default}"  # type: ignore[attr-defined]
-        lines.append(f"  {name:36} {s.doc}".rstrip())  # type: ignore[attr-defined]
-    return lines
+        name = f"  {s.name}={s.default}"
+        lines += [f"{name:38} {s.doc}"] if len(name) <= 38 else [name, f"{'':38} {s.doc}"]
+    return [line.rstrip() for line in lines]
 
 
 def _say(text: str) -> int:

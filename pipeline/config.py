@@ -95,7 +95,7 @@ def compose_config(overrides: Sequence[str] = (), config_dir: str | None = None)
     """Compose the config of a run.
 
     Args:
-        overrides: As on the command line: `optimize.iterations=50`, `validate/material=rubber`.
+        overrides: As on the command line: `optimize.rounds=4`, `validate/material=rubber`.
         config_dir: Folder with more YAML groups, for presets of one's own.
 
     Raises:

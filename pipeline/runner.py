@@ -46,7 +46,7 @@ class RunResult:
 
 
 def run(*overrides: str, config: PipelineConfig | None = None, progress: Progress | None = None) -> RunResult:
-    """Run the chain: `run("input.path=scan.ply", "optimize.iterations=50")`.
+    """Run the chain: `run("input.path=scan.ply", "optimize.rounds=4")`.
 
     Args:
         overrides: As on the command line.

@@ -94,7 +94,7 @@ def job(composed: DictConfig) -> int:
 
 
 def job_name(settings: Any) -> str:
-    """Name a job by what varies: `optimize.iterations=50,seed=2`."""
+    """Name a job by what varies: `optimize.rounds=4,seed=2`."""
     name = re.sub(r"[^\w.=,+-]+", "_", settings.job.override_dirname)
     return name if 0 < len(name) <= 120 else f"job-{settings.job.num}"
 
