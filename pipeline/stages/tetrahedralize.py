@@ -114,6 +114,17 @@ def tetrahedralize(
     return work.finish(solid, fixed_count, surface)
 
 
+class _Repairs(RunContext):
+    """Keeps what is counted, until it is known whether the mesh is used."""
+
+    def __init__(self, device: str, seed: int) -> None:
+        super().__init__(device=device, seed=seed)
+        self.found: list[tuple[str, int, str]] = []
+
+    def count(self, name: str, value: int, message: str) -> None:
+        self.found.append((name, int(value), message))
+
+
 class _Work:
     """The state of one call: the cleaned surface, its samples and the size field."""
 
@@ -169,12 +180,16 @@ class _Work:
             points = relax_interior(
                 points, surface_count, self.field, rule, self.config.relax_iterations, self.rng
             )
-            solid = extract_solid(points, surface_count, self.clean, self.query, self.rng, self.context)
+            # Of several attempts only the last one made the mesh: what the others repaired does not count.
+            repairs = _Repairs(device=self.context.device, seed=self.context.seed)
+            solid = extract_solid(points, surface_count, self.clean, self.query, self.rng, repairs)
             ratio = len(solid.tets) / self.target
             self.context.record(self.steps - 1, total=self.steps, phase="mesh", tets=len(solid.tets))
             if self.config.edge_length is not None or 0.85 <= ratio <= 1.15:
                 break
             self.field.fit(self.field.estimate() / ratio)
+        for name, value, message in repairs.found:
+            self.context.count(name, value, message)
         return solid, fixed_count
 
     def _points(self, iterations: int) -> tuple[Points, int, int]:
@@ -204,15 +219,17 @@ class _Work:
         on_crease = solid.source < fixed_count
         if self.config.fit_surface:
             points, back = fit_boundary(points, tets, self.query, on_crease)
-            self.context.count(
-                "unfitted_vertices", back, "boundary vertices kept on the surface to keep their tets"
-            )
-            flat = is_flat(points, tets, self.clean)
-            points[np.unique(tets[flat])] = solid.points[np.unique(tets[flat])]
+            flat = np.unique(tets[is_flat(points, tets, self.clean)])
+            points[flat] = solid.points[flat]
             if is_flat(points, tets, self.clean).any():
-                points = solid.points
+                points, back = solid.points, np.unique(faces)
+            self.context.count(
+                "unfitted_vertices",
+                len(np.union1d(back, flat)),
+                "boundary vertices kept on the surface to keep their tets",
+            )
         to_mesh, to_surface = deviations(
-            points, tets, self.query, self.samples.points[:50_000], self.context.device
+            points, tets, self.query, self.samples.some(50_000), self.context.device
         )
         self.context.record(
             self.steps,

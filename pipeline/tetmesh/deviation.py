@@ -54,7 +54,7 @@ def deviations(
 
 def fit_boundary(
     points: Points, tets: Indices, query: SurfaceQuery, fixed: NDArray[np.bool_]
-) -> tuple[Points, int]:
+) -> tuple[Points, NDArray[np.int64]]:
     """Move boundary vertices along their normals to the least-squares fit of the surface.
 
     Args:
@@ -64,7 +64,7 @@ def fit_boundary(
         fixed: Vertices that stay (on creases), shape (n,).
 
     Returns:
-        Moved points, and the number of vertices put back because a tet would have lost 70 % of its volume.
+        Moved points, and the vertices put back because a tet would have lost 70 % of its volume.
     """
     faces, _ = boundary_faces(tets)
     vector = area_vectors(points, faces)
@@ -110,5 +110,5 @@ def fit_boundary(
             break
         back[tets[bad]] = True
     else:
-        return points.copy(), n
-    return moved, int(back[vertices].sum())
+        return points.copy(), vertices
+    return moved, vertices[back[vertices]]

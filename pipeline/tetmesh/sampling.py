@@ -44,6 +44,11 @@ class SurfaceSamples:
     area: float
     """Area of the whole surface."""
 
+    def some(self, count: int) -> Points:
+        """Return at most `count` of the points, as even as all: they are stored face after face."""
+        rows = np.linspace(0, len(self.points), min(count, len(self.points)), endpoint=False)
+        return self.points[rows.astype(np.int64)]
+
 
 def sample_faces(
     points: Points, faces: Indices, corner_normals: Points, count: int, rng: np.random.Generator
@@ -167,7 +172,11 @@ def thin_points(points: Points, radius: Points, priority: Points) -> NDArray[np.
     n = len(points)
     if n < 2:
         return np.ones(n, dtype=bool)
-    pairs = cKDTree(points).query_pairs(float(radius.max()), output_type="ndarray")
+    # Within its own radius each: one long radius must not pair up everything else.
+    near = cKDTree(points).query_ball_point(points, radius)
+    owner = np.repeat(np.arange(n), [len(rows) for rows in near])
+    pairs = np.stack([owner, np.concatenate(near).astype(np.int64)], axis=1)
+    pairs = pairs[pairs[:, 0] != pairs[:, 1]]
     gap = np.linalg.norm(points[pairs[:, 0]] - points[pairs[:, 1]], axis=1)
     pairs = pairs[gap < np.minimum(radius[pairs[:, 0]], radius[pairs[:, 1]])]
     rank = np.empty(n, dtype=np.int64)

@@ -62,6 +62,7 @@ def extract_solid(
         StageError: Nothing is inside, or flat tets cannot be removed.
     """
     is_inside = make_occupancy(query, surface_count)
+    given = len(points)
     for _ in range(ATTEMPTS):
         n = len(points)
         tets = tessellate(points, rng)
@@ -88,6 +89,7 @@ def extract_solid(
             f"tetrahedralize: {int(trapped.sum())} flat tetrahedra cannot be removed; "
             "change tetrahedralize.target_tets or the seed"
         )
+    context.count("added_points", n - given, "points added beside flat tetrahedra within the solid")
     context.count("flat_tets", (flat & real).sum(), "flat tetrahedra across the surface left out")
     inside, peeled = _peel_thin(points, tets, neighbors, inside, surface_count)
     context.count("peeled_tets", peeled, "thin tetrahedra across the surface left out")

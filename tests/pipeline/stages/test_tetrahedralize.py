@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from pipeline.context import RunContext
 from pipeline.errors import StageError
 from pipeline.stages.tetrahedralize import TetrahedralizeConfig, tetrahedralize
 from pipeline.tetmesh.occupancy import boundary_is_manifold
+from pipeline.tetmesh.solid import extract_solid
 from pipeline.topology import boundary_faces
 from pipeline.types import Frame, SurfaceMesh
 from tests.pipeline.tetmesh.small_surfaces import (
@@ -65,6 +67,22 @@ def test_the_number_of_tets_is_near_the_target(count):
     for surface in (ball(levels=4), box([0, 0, 0], [3, 1, 0.5], 3)):
         mesh, _ = fill(surface, TetrahedralizeConfig(target_tets=count))
         assert 0.8 * count <= len(mesh.tets) <= 1.2 * count
+
+
+def test_repairs_of_attempts_that_are_thrown_away_do_not_count(monkeypatch):
+    calls = []
+
+    def halved_at_first(*arguments):
+        solid = extract_solid(*arguments)
+        calls.append(len(solid.tets))
+        arguments[-1].count("attempts", 1, "attempts")
+        # Too few tets: the stage tries once more.
+        return replace(solid, tets=solid.tets[::2]) if len(calls) == 1 else solid
+
+    monkeypatch.setattr("pipeline.stages.tetrahedralize.extract_solid", halved_at_first)
+    _, counts = fill(ball(levels=3))
+    assert len(calls) > 1
+    assert counts["attempts"] == 1
 
 
 def test_the_edge_length_is_the_one_asked_for():

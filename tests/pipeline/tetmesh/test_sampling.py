@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy.spatial import cKDTree
@@ -23,6 +25,36 @@ def test_samples_are_even_by_area():
     per_side = [np.isclose(samples.points[:, 0], 0).sum(), np.isclose(samples.points[:, 1], 0).sum()]
     # Equal steps of area: at most one sample too many or too few per triangle.
     np.testing.assert_allclose(per_side, [8000 / 14, 3 * 8000 / 14], atol=8)
+
+
+def test_some_of_the_samples_are_even_too():
+    samples = samples_of(box([0, 0, 0], [3, 1, 1], 1))
+    for count in (700, 3000, 7999):
+        some = samples.some(count)
+        assert len(some) == count
+        per_side = [np.isclose(some[:, 0], 0).sum(), np.isclose(some[:, 1], 0).sum()]
+        # Equal steps through an even list: one more or less per triangle, two triangles per side, and the
+        # list itself misses by as much.
+        np.testing.assert_allclose(per_side, [count / 14, 3 * count / 14], atol=8)
+    np.testing.assert_array_equal(samples.some(10**6), samples.points)
+
+
+def test_one_long_radius_does_not_pair_up_everything():
+    # 20,000 points on a segment, 1e-4 apart within 5 %, thinned to 3e-4; one of them has the radius 0.5.
+    rng = np.random.default_rng(0)
+    x = np.linspace(0, 2, 20_001) + 5e-6 * rng.uniform(-1, 1, 20_001)
+    radius = np.full(len(x), 3e-4)
+    radius[10_000] = 0.5
+    tracemalloc.start()
+    kept = thin_points(np.c_[x, np.zeros((len(x), 2))], radius, np.zeros(len(x)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # All pairs within 0.5 would be 9e7 rows of 16 bytes; within 3e-4 there are 6e4.
+    assert peak < 1e8
+    # First come, first kept: the smaller of two radii counts, so every third or fourth point stays.
+    gap = np.diff(x[kept])
+    assert gap.min() >= 3e-4
+    assert gap.max() < 6e-4
 
 
 def test_corner_normals_are_smooth_on_a_sphere_and_sharp_on_a_box():
