@@ -42,17 +42,20 @@ class Energy(Protocol):
         """Return the fraction of `dx` that may be taken, at most inf; the energy is finite below it."""
 
 
-def _empty_pattern() -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def empty_pattern() -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return the pattern of an energy without Hessian."""
     empty = np.zeros(0, dtype=np.int32)
     return empty, empty
 
 
-def _diagonal_pattern(n: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def diagonal_pattern(n: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return the pattern of an energy whose n vertices do not know each other."""
     index = np.arange(n, dtype=np.int32)
     return index, index
 
 
-def _total(values: wp.array) -> float:
+def total(values: wp.array) -> float:
+    """Return the sum of a float64 array."""
     # numpy sums pairwise, and on the CPU without a copy; Warp's own sum is used where a copy would cost.
     if wp.get_device(values.device).is_cpu:
         return float(values.numpy().sum())
@@ -80,7 +83,7 @@ class Elastic:
 
     def value(self, x: wp.array) -> float:
         elasticity.elastic_energy(self.kernels, x, self.model.elements, self._energy, self._volume_ratio)
-        return _total(self._energy)
+        return total(self._energy)
 
     def gradient(self, x: wp.array, out: wp.array) -> None:
         start, corner = self.model.corners_of_vertex
@@ -131,13 +134,13 @@ class DeadLoad:
 
     def value(self, x: wp.array) -> float:
         time_integration.load_energy(x, self._origin, self._loads, self._energy)
-        return _total(self._energy)
+        return total(self._energy)
 
     def gradient(self, x: wp.array, out: wp.array) -> None:
         time_integration.add_scaled(out, 1.0, self._negative, out)
 
     def pattern(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        return _empty_pattern()
+        return empty_pattern()
 
     def hessian(self, x: wp.array, out: wp.array) -> None:
         pass
@@ -198,13 +201,13 @@ class GroundContact:
 
     def value(self, x: wp.array) -> float:
         contact.contact_energy(x, self._areas, self.plane, self._energy)
-        return _total(self._energy)
+        return total(self._energy)
 
     def gradient(self, x: wp.array, out: wp.array) -> None:
         contact.contact_gradient(x, self._areas, self.plane, out)
 
     def pattern(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        return _diagonal_pattern(self.model.vertex_count)
+        return diagonal_pattern(self.model.vertex_count)
 
     def hessian(self, x: wp.array, out: wp.array) -> None:
         contact.contact_hessian(x, self._areas, self.plane, out)
@@ -241,13 +244,13 @@ class Inertia:
 
     def value(self, x: wp.array) -> float:
         time_integration.inertia_energy(x, self.target, self.masses, self.dt, self._energy)
-        return _total(self._energy)
+        return total(self._energy)
 
     def gradient(self, x: wp.array, out: wp.array) -> None:
         time_integration.inertia_gradient(x, self.target, self.masses, self.dt, out)
 
     def pattern(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        return _diagonal_pattern(self.model.vertex_count)
+        return diagonal_pattern(self.model.vertex_count)
 
     def hessian(self, x: wp.array, out: wp.array) -> None:
         time_integration.inertia_hessian(self.masses, self.dt, out)

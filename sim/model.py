@@ -189,6 +189,10 @@ class State:
     """[m/s], shape (n, 3)."""
     time: float = 0.0
     """[s]."""
+    accelerations: Floats | None = None
+    """[m/s^2], shape (n, 3), where an integrator carries them on."""
+    earlier: State | None = None
+    """The state one step before, where an integrator needs it."""
 
     @staticmethod
     def at_rest(model: SoftBodyModel) -> State:

@@ -22,19 +22,18 @@ from typing import Any
 import numpy as np
 import warp as wp
 from numpy.typing import NDArray
-from scipy.sparse import bsr_matrix, coo_matrix, csc_matrix, csr_matrix, diags, identity
+from scipy.sparse import bsr_matrix, coo_matrix, csc_matrix, identity
 from scipy.sparse.csgraph import connected_components
-from scipy.sparse.linalg import eigsh
 
 from sim.energy import Elastic
 from sim.linear_solver import BlockMatrix, ConjugateGradient, factor_as_ordered, fill_reducing_order
 from sim.model import SoftBodyModel
+from sim.modes import ZERO_MODE, highest_eigenvalue, mass_scaled, rest_stiffness
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
 
 WORST_COUNT = 5
-_ZERO_MODE = 1e-12
 _SHIFT = 1e-10
 _MODE_LIMIT = 66
 _MODE_ITERATIONS = 30
@@ -136,22 +135,9 @@ def element_eigenvalues(model: SoftBodyModel) -> Floats:
     return model.volumes * np.linalg.eigvalsh(C @ C.transpose(0, 2, 1))[:, -1]
 
 
-def rest_stiffness(model: SoftBodyModel) -> bsr_matrix:
-    """Return the stiffness matrix at rest [N/m], shape (3 n, 3 n)."""
-    elastic = Elastic(model, is_projected=False)
-    rows, columns = elastic.pattern()
-    matrix = BlockMatrix(model.vertex_count, rows, columns, np.ones((model.vertex_count, 3)), model.device)
-    elastic.hessian(model.to_device(model.rest_positions), matrix.blocks)
-    matrix.assemble()
-    return matrix.to_scipy()
-
-
 def time_step_numbers(model: SoftBodyModel, stiffness: bsr_matrix) -> dict[str, float]:
     """Return the exact stable step of symplectic Euler [s] and the highest frequency [Hz]."""
-    scaled = _mass_scaled(model, stiffness)
-    start = np.random.default_rng(0).normal(size=scaled.shape[0])
-    highest = eigsh(scaled, k=1, which="LA", tol=1e-6, v0=start, return_eigenvectors=False)[0]
-    frequency = float(np.sqrt(highest))
+    frequency = float(np.sqrt(highest_eigenvalue(mass_scaled(model, stiffness))))
     return {"explicit_time_step": 2.0 / frequency, "highest_frequency": frequency / (2.0 * np.pi)}
 
 
@@ -188,7 +174,7 @@ def zero_modes(model: SoftBodyModel, stiffness: bsr_matrix, component_count: int
     unknowns = 3 * model.vertex_count
     if size > _MODE_LIMIT or unknowns <= size:
         return {"zero_modes": None, "lowest_frequency": None}
-    scaled = _mass_scaled(model, stiffness)
+    scaled = mass_scaled(model, stiffness)
     highest = float(abs(scaled).sum(axis=1).max())
     order = fill_reducing_order(stiffness.indptr, stiffness.indices)
     permuted = csc_matrix(scaled[order][:, order])
@@ -201,20 +187,14 @@ def zero_modes(model: SoftBodyModel, stiffness: bsr_matrix, component_count: int
         basis = basis @ turn
         # The guard vectors converge last and are not needed.
         wanted = values[: size - 5]
-        if (np.abs(wanted - previous[: size - 5]) <= 1e-6 * np.maximum(wanted, _ZERO_MODE * highest)).all():
+        if (np.abs(wanted - previous[: size - 5]) <= 1e-6 * np.maximum(wanted, ZERO_MODE * highest)).all():
             break
-    is_zero = values <= _ZERO_MODE * highest
+    is_zero = values <= ZERO_MODE * highest
     lowest = values[~is_zero]
     return {
         "zero_modes": int(is_zero.sum()),
         "lowest_frequency": float(np.sqrt(lowest[0]) / (2.0 * np.pi)) if len(lowest) else None,
     }
-
-
-def _mass_scaled(model: SoftBodyModel, stiffness: bsr_matrix) -> csr_matrix:
-    """Return M^-1/2 K M^-1/2 [1/s^2]."""
-    root = diags(np.repeat(1.0 / np.sqrt(model.masses), 3))
-    return csr_matrix(root @ stiffness.tocsr() @ root)
 
 
 def _groups(owner: NDArray, key: NDArray, count: int) -> int:
