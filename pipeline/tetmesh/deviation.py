@@ -54,7 +54,7 @@ def deviations(
 
 def fit_boundary(
     points: Points, tets: Indices, query: SurfaceQuery, fixed: NDArray[np.bool_]
-) -> tuple[Points, NDArray[np.int64]]:
+) -> tuple[Points, Indices]:
     """Move boundary vertices along their normals to the least-squares fit of the surface.
 
     Args:

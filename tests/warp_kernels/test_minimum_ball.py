@@ -98,6 +98,35 @@ def test_gradient_equals_central_differences(d: int, device: str) -> None:
     assert (error[generic] <= 1e-5 * np.linalg.norm(by_psi, axis=1)[generic]).all()
 
 
+@pytest.mark.parametrize("d", [2, 3])
+@pytest.mark.parametrize("height", [1e-2, 1e-4, 1e-6])
+def test_gradient_equals_central_differences_on_slivers(d: int, height: float, device: str) -> None:
+    # Triangles of that height and a ball of about 1 / height, or segments of that length; the other point at
+    # a distance that does not saturate the sigmoid.
+    case = Faces(d, device=device)
+    rng = np.random.default_rng(1)
+    x = case.points
+    if d == 3:
+        x[:, 0], x[:, 1] = 0.0, [1.0, 0.0, 0.0]
+        x[:, 2] = np.c_[rng.uniform(0.2, 0.8, case.count), np.full(case.count, height), np.zeros(case.count)]
+        x[:, 3] = rng.uniform([0.0, -0.3, -0.3], [1.0, 0.3, 0.3], (case.count, 3))
+    else:
+        turn, far = rng.uniform(0.0, 2.0 * np.pi, (2, case.count))
+        x[:, 1] = x[:, 0] + height * np.c_[np.cos(turn), np.sin(turn)]
+        x[:, 2] = x[:, 0] + 0.3 * np.c_[np.cos(far), np.sin(far)]
+    gradient, _ = case.gradient(x, case.real)
+    numeric = np.zeros_like(gradient)
+    h = 1e-3 * height
+    for i, axis in np.ndindex(d + 1, d):
+        step = np.zeros_like(x)
+        step[:, i, axis] = h
+        change = case.probability(x + step, case.real) - case.probability(x - step, case.real)
+        numeric[:, i, axis] = case.gain * change / (2 * h)
+    error = np.linalg.norm((gradient - numeric).reshape(case.count, -1), axis=1)
+    # Truncation (h / height)^2 = 1e-6; rounding of the points, 1e-16, over h = 1e-9 at least.
+    assert (error <= 1e-5 * np.linalg.norm(numeric.reshape(case.count, -1), axis=1)).all()
+
+
 def test_gradient_equals_the_generated_adjoint(device: str) -> None:
     case = Faces(3, device=device)
     x, psi = case.upload(case.points, case.real)
