@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.context import RunContext
 from pipeline.errors import InputError, InvalidMeshError, OutputError
-from pipeline.io import glb, npz, ply, point_files, surface_files, usd, volume_files
+from pipeline.io import glb, npz, ply, point_files, surface_files, usd, usd_stage, volume_files
 from pipeline.io.atomic import atomic_path
 from pipeline.io.geometry import Geometry, to_point_cloud, to_surface_mesh, to_tet_mesh
 from pipeline.io.msh import write_msh
@@ -40,7 +40,7 @@ READERS: dict[str, Callable[[Path], Geometry]] = {
     ".vtu": volume_files.read_volume,
     ".vtk": volume_files.read_volume,
     ".mesh": volume_files.read_volume,
-    **dict.fromkeys(USD_EXTENSIONS, usd.read_usd),
+    **dict.fromkeys(USD_EXTENSIONS, usd_stage.read_usd),
 }
 
 POINT_WRITERS: dict[str, Callable[[Path, PointCloud], None]] = {
@@ -80,15 +80,23 @@ _WELDED = (".stl", ".glb")
 
 
 def read_any(
-    path: str | Path, frame: Frame | None = None, context: RunContext | None = None, *, largest: bool = False
+    path: str | Path,
+    frame: Frame | None = None,
+    context: RunContext | None = None,
+    *,
+    largest: bool = False,
+    prim: str | None = None,
+    repair: bool = False,
 ) -> PointCloud | SurfaceMesh | TetMesh:
     """Read a file as what it holds: tetrahedra, else faces, else points.
 
     Args:
         path: Any extension in `READERS`.
-        frame: Unit and up axis; None takes them from USD and npz files, else metres and Z up.
-        context: Receives the counts of what was merged, split or dropped.
+        frame: Unit and up axis; None takes them from USD, glTF and npz files, else metres and Z up.
+        context: Receives the counts of what was merged, split, dropped or repaired.
         largest: Of a USD stage with several prims, take the one with the most points instead of all together.
+        prim: Of a USD stage, read this prim and what is below it alone.
+        repair: Repair tets (see `repair_tets`) instead of refusing them.
 
     Raises:
         InputError: The file is missing, empty, damaged, of an unknown format, or holds no usable geometry.
@@ -96,14 +104,19 @@ def read_any(
 
     def build(raw: Geometry) -> PointCloud | SurfaceMesh | TetMesh:
         if raw.has_tets:
-            return to_tet_mesh(raw, frame, context)
+            return to_tet_mesh(raw, frame, context, repair)
         return to_surface_mesh(raw, frame, context) if raw.has_faces else to_point_cloud(raw, frame, context)
 
-    return _read(path, "any", build, largest)
+    return _read(path, "any", build, largest, prim)
 
 
 def read_points(
-    path: str | Path, frame: Frame | None = None, context: RunContext | None = None, *, largest: bool = False
+    path: str | Path,
+    frame: Frame | None = None,
+    context: RunContext | None = None,
+    *,
+    largest: bool = False,
+    prim: str | None = None,
 ) -> PointCloud:
     """Read a point cloud; of a mesh the vertices are taken. See `read_any`."""
 
@@ -112,21 +125,32 @@ def read_points(
             log.info("%s holds a mesh: its vertices are taken as the points", Path(path).name)
         return to_point_cloud(raw, frame, context)
 
-    return _read(path, "points", build, largest)
+    return _read(path, "points", build, largest, prim)
 
 
 def read_surface(
-    path: str | Path, frame: Frame | None = None, context: RunContext | None = None, *, largest: bool = False
+    path: str | Path,
+    frame: Frame | None = None,
+    context: RunContext | None = None,
+    *,
+    largest: bool = False,
+    prim: str | None = None,
 ) -> SurfaceMesh:
     """Read a surface; raises `InputError` for a file without faces. See `read_any`."""
-    return _read(path, "surface", lambda raw: to_surface_mesh(raw, frame, context), largest)
+    return _read(path, "surface", lambda raw: to_surface_mesh(raw, frame, context), largest, prim)
 
 
 def read_tets(
-    path: str | Path, frame: Frame | None = None, context: RunContext | None = None, *, largest: bool = False
+    path: str | Path,
+    frame: Frame | None = None,
+    context: RunContext | None = None,
+    *,
+    largest: bool = False,
+    prim: str | None = None,
+    repair: bool = False,
 ) -> TetMesh:
     """Read a tetrahedral mesh; raises `InputError` for a file without tets. See `read_any`."""
-    return _read(path, "tets", lambda raw: to_tet_mesh(raw, frame, context), largest)
+    return _read(path, "tets", lambda raw: to_tet_mesh(raw, frame, context, repair), largest, prim)
 
 
 def write_points(path: str | Path, cloud: PointCloud) -> Path:
@@ -134,7 +158,7 @@ def write_points(path: str | Path, cloud: PointCloud) -> Path:
     path = _writable(path, POINT_WRITERS, "point clouds")
     if cloud.dimension == 2 and path.suffix.lower() == ".ply":
         raise OutputError(f"cannot write {path}: .ply holds 3D points; write 2D points as .npz, .npy or .xyz")
-    return _write(path, cloud, POINT_WRITERS[path.suffix.lower()], read_points)
+    return _write(path, cloud, POINT_WRITERS[path.suffix.lower()])
 
 
 def write_surface(path: str | Path, mesh: SurfaceMesh, normals: NDArray[np.float64] | None = None) -> Path:
@@ -156,8 +180,8 @@ def write_surface(path: str | Path, mesh: SurfaceMesh, normals: NDArray[np.float
     if suffix == ".glb":
         mesh, normals = _y_up_metres(mesh, normals)
     if normals is not None and suffix in _WITH_NORMALS:
-        return _write(path, mesh, lambda p, m: writer(p, m, normals), read_surface)
-    return _write(path, mesh, writer, read_surface)
+        return _write(path, mesh, lambda p, m: writer(p, m, normals))
+    return _write(path, mesh, writer)
 
 
 def write_tets(path: str | Path, mesh: TetMesh, cell_data: dict[str, NDArray[Any]] | None = None) -> Path:
@@ -176,10 +200,10 @@ def write_tets(path: str | Path, mesh: TetMesh, cell_data: dict[str, NDArray[Any
     suffix = path.suffix.lower()
     writer = TET_WRITERS[suffix]
     if cell_data and suffix in _WITH_CELL_DATA:
-        return _write(path, mesh, lambda p, m: writer(p, m, cell_data), read_tets)
+        return _write(path, mesh, lambda p, m: writer(p, m, cell_data))
     if mesh.crease_edges is not None and suffix != ".npz":
         log.debug("%s: crease edges are kept by .npz alone", path.name)
-    return _write(path, mesh, writer, read_tets)
+    return _write(path, mesh, writer)
 
 
 def _y_up_metres(
@@ -188,10 +212,9 @@ def _y_up_metres(
     """Turn a surface and its normals into the frame of glTF: metres, Y up, (x, y, z) -> (x, z, -y)."""
     points = mesh.points * mesh.frame.metres_per_unit
     if mesh.frame.up == "z":
-        points, normals = (
-            None if rows is None else np.stack([rows[:, 0], rows[:, 2], -rows[:, 1]], axis=1)
-            for rows in (points, normals)
-        )
+        points = np.stack([points[:, 0], points[:, 2], -points[:, 1]], axis=1)
+        if normals is not None:
+            normals = np.stack([normals[:, 0], normals[:, 2], -normals[:, 1]], axis=1)
     return SurfaceMesh(points, mesh.faces, frame=glb.FRAME), normals
 
 
@@ -202,7 +225,21 @@ class _Quiet(RunContext):
         pass
 
 
-def _read(path: str | Path, want: str, build: Callable[[Geometry], Any], largest: bool = False) -> Any:
+_BUILD: dict[type, tuple[str, Callable[..., Any]]] = {
+    PointCloud: ("points", to_point_cloud),
+    SurfaceMesh: ("surface", to_surface_mesh),
+    TetMesh: ("tets", to_tet_mesh),
+}
+
+
+def _read(
+    path: str | Path,
+    want: str,
+    build: Callable[[Geometry], Any],
+    largest: bool = False,
+    prim: str | None = None,
+    trusted: bool = False,
+) -> Any:
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in READERS and not path.is_dir():
@@ -214,8 +251,11 @@ def _read(path: str | Path, want: str, build: Callable[[Geometry], Any], largest
             raise InputError("no such file")
         if path.stat().st_size == 0:
             raise InputError("the file is empty")
-        raw = usd.read_usd(path, want, largest) if suffix in USD_EXTENSIONS else READERS[suffix](path)
-        return build(raw)
+        if suffix in USD_EXTENSIONS:
+            return build(usd_stage.read_usd(path, want, largest, prim, trusted))
+        if prim is not None:
+            raise InputError(f"has no prims, so none named {prim}; leave out the prim, or give a USD file")
+        return build(READERS[suffix](path))
     except InvalidMeshError as error:
         raise InvalidMeshError(f"{path}: {error}", error.rows) from error
     except InputError as error:
@@ -244,11 +284,12 @@ def _writable(path: str | Path, writers: dict[str, Any], kind: str) -> Path:
     return path
 
 
-def _write(path: Path, data: Any, writer: Callable[[Path, Any], None], reader: Callable[..., Any]) -> Path:
+def _write(path: Path, data: Any, writer: Callable[[Path, Any], None]) -> Path:
+    want, build = _BUILD[type(data)]
     with atomic_path(path) as part:
         writer(part, data)
         try:
-            back = reader(part, data.frame, _Quiet())
+            back = _read(part, want, lambda raw: build(raw, data.frame, _Quiet()), trusted=True)
         except InputError as error:
             raise OutputError(
                 f"cannot write {path}: what was written cannot be read back: {error}"

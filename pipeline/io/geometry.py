@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.context import RunContext
+from pipeline.context import RunContext, log
 from pipeline.errors import InputError
 from pipeline.types import METRES, Frame, PointCloud, SurfaceMesh, TetMesh
 
@@ -45,6 +45,8 @@ class Geometry:
     """Unit and up axis where the file names them."""
     notes: list[tuple[str, int, str]] = field(default_factory=list)
     """What the reader merged or left out: name of the count, number, sentence."""
+    warnings: list[str] = field(default_factory=list)
+    """What the reader had to assume."""
 
     @classmethod
     def of_triangles(cls, points: NDArray[Any], faces: NDArray[Any], **fields: Any) -> Geometry:
@@ -75,8 +77,10 @@ class Geometry:
         return frame or self.frame or METRES
 
     def report(self, context: RunContext | None) -> RunContext:
-        """Hand the reader's notes to `context` (a new one if None) and return it."""
+        """Hand the reader's notes to `context` (a new one if None) and its warnings to the log."""
         context = context or RunContext()
+        for text in self.warnings:
+            log.warning("%s", text)
         for name, value, message in self.notes:
             context.count(name, value, message)
         return context
@@ -151,8 +155,16 @@ def to_surface_mesh(
     return SurfaceMesh(raw.points, faces[keep], frame=raw.chosen_frame(frame))
 
 
-def to_tet_mesh(raw: Geometry, frame: Frame | None = None, context: RunContext | None = None) -> TetMesh:
+def to_tet_mesh(
+    raw: Geometry, frame: Frame | None = None, context: RunContext | None = None, repair: bool = False
+) -> TetMesh:
     """Build the tetrahedral mesh; one whose tets are all left-handed is turned over and counted.
+
+    Args:
+        raw: What the file holds.
+        frame: Instead of that of the file.
+        context: Receives counts.
+        repair: Repair what `repair_tets` can instead of refusing it.
 
     Raises:
         InvalidMeshError: Some tets inverted or flat, duplicate tets, indices out of range.
@@ -163,16 +175,35 @@ def to_tet_mesh(raw: Geometry, frame: Frame | None = None, context: RunContext |
     if not raw.has_tets:
         raise InputError(f"expected a tetrahedral mesh, found {raw.describe()}")
     tets = np.asarray(raw.tets)
+    chosen = raw.chosen_frame(frame)
+    if repair:
+        from pipeline.io.tet_repair import MESSAGES, repair_tets  # brings scipy, which no reader needs
+
+        mesh, counts = repair_tets(raw.points, tets, raw.labels, chosen)
+        for name, count in counts.items():
+            context.count(name, count, MESSAGES[name])
+        return mesh
     _require_range("tets", tets, len(raw.points))
     points = np.asarray(raw.points, dtype=np.float64)
-    if points.shape[1] == 3 and np.isfinite(points).all():
-        a, b, c, d = (points[tets[:, k]] for k in range(4))
-        if (np.einsum("ij,ij->i", np.cross(b - a, c - a), d - a) < 0).all():
-            tets = tets[:, [0, 2, 1, 3]]
-            context.count(
-                "tets_turned", len(tets), "the mesh is left-handed throughout; tets turned to positive volume"
-            )
-    return TetMesh(points, tets, raw.labels, raw.crease_edges, frame=raw.chosen_frame(frame))
+    if points.shape[1] == 3 and _all_inverted(points, tets):
+        tets = tets[:, [0, 2, 1, 3]]
+        context.count(
+            "tets_turned", len(tets), "the mesh is left-handed throughout; tets turned to positive volume"
+        )
+    used = np.zeros(len(points), dtype=bool)
+    used[tets.ravel()] = True
+    context.count("points_without_tet", int(len(used) - used.sum()), "points that no tet uses, kept")
+    return TetMesh(points, tets, raw.labels, raw.crease_edges, frame=chosen)
+
+
+def _all_inverted(points: NDArray[np.float64], tets: NDArray[Any]) -> bool:
+    """Whether every tet has negative volume; a few at the front decide for most meshes."""
+    for rows in (tets[:8], tets):
+        a, b, c, d = (points[rows[:, k]] for k in range(4))
+        with np.errstate(invalid="ignore", over="ignore"):  # points that are not finite are refused later
+            if not (np.einsum("ij,ij->i", np.cross(b - a, c - a), d - a) < 0).all():
+                return False
+    return True
 
 
 def _fans(raw: Geometry, context: RunContext) -> NDArray[np.int64]:

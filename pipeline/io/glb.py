@@ -150,7 +150,8 @@ def _chunks(content: bytes) -> tuple[dict[str, Any], bytes]:
             f"version {version}, {length:,} bytes promised and {len(content):,} there: "
             "truncated, or not glTF 2"
         )
-    position, parts = 12, {}
+    position = 12
+    parts: dict[int, bytes] = {}
     while position + 8 <= length:
         size, kind = struct.unpack_from("<II", content, position)
         if position + 8 + size > length:

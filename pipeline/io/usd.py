@@ -1,13 +1,11 @@
-"""OpenUSD geometry: Mesh, TetMesh and Points prims with their transforms, unit and up axis.
+"""Author OpenUSD geometry: Mesh and TetMesh prims with their unit and up axis.
 
-A Mesh that carries `tetraIndices` (the assets in the Warp wheel) is a tetrahedral mesh too. USD stores
-positions in single precision. The simulation asset with its physics is written by `pipeline.io.usd_asset`.
+USD stores positions in single precision. The simulation asset with its physics is written by
+`pipeline.io.usd_asset`; stages are read by `pipeline.io.usd_stage`.
 """
 
 from __future__ import annotations
 
-import logging
-import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -15,61 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import InputError, OutputError
-from pipeline.io.geometry import Geometry, merge_geometries
+from pipeline.errors import OutputError
+from pipeline.io.usd_stage import tf_message
 from pipeline.topology import boundary_faces, compact
 from pipeline.types import Frame, SurfaceMesh, TetMesh
-
-log = logging.getLogger("simmesh")
-
-
-def read_usd(path: Path, want: str = "any", largest: bool = False) -> Geometry:
-    """Read the geometry of a stage in world coordinates of its root.
-
-    Args:
-        want: "points", "surface", "tets", or "any" for the richest kind there is.
-        largest: Take the prim with the most points instead of all of them together.
-
-    Raises:
-        InputError: Not USD, or no prim of use.
-    """
-    from pxr import Tf, Usd, UsdGeom
-
-    try:
-        stage = Usd.Stage.Open(str(path))
-    except Tf.ErrorException as error:
-        raise InputError(f"damaged, or not a USD file: {tf_message(error)}") from error
-    found: dict[str, list[Geometry]] = {"tets": [], "surface": [], "points": []}
-    cache = UsdGeom.XformCache()
-    for prim in stage.Traverse(Usd.TraverseInstanceProxies()):
-        if not prim.IsA(UsdGeom.PointBased):
-            continue
-        points, mirrored = _world_points(prim, cache)
-        if points is None:
-            continue
-        if prim.IsA(UsdGeom.TetMesh):
-            found["tets"].append(_tet_prim(prim, points, mirrored))
-        elif prim.IsA(UsdGeom.Mesh):
-            surface = _mesh_prim(prim, points, mirrored)
-            if surface.has_faces:
-                found["surface"].append(surface)
-            tets = _value(prim.GetAttribute("tetraIndices"))
-            if tets is not None and len(tets) and len(tets) % 4 == 0:
-                tets = np.asarray(tets, dtype=np.int64).reshape(-1, 4)
-                found["tets"].append(Geometry(points, tets=_turned(tets) if mirrored else tets))
-        elif prim.IsA(UsdGeom.Points):
-            found["points"].append(Geometry(points))
-    order = ["tets", "surface", "points"] if want == "any" else [want, "surface", "tets", "points"]
-    parts = next((found[kind] for kind in order if found[kind]), None)
-    if parts is None:
-        raise InputError("no usable geometry: the stage has no Mesh, TetMesh or Points prim with points")
-    raw = max(parts, key=lambda g: len(g.points)) if largest else merge_geometries(parts)
-    if len(parts) > 1:
-        raw.notes.append(
-            ("prims_left_out" if largest else "prims_merged", len(parts) - largest, "prims of the stage")
-        )
-    raw.frame = _frame(stage, path)
-    return raw
 
 
 def write_usd_surface(path: Path, mesh: SurfaceMesh) -> None:
@@ -207,101 +154,15 @@ def vertex_normals(points: NDArray[np.float64], faces: NDArray[np.int32]) -> NDA
     return np.where(length > 0, normals / np.where(length > 0, length, 1.0), np.array([0.0, 0.0, 1.0]))
 
 
-def tf_message(error: Exception) -> str:
-    """The first thing that USD says, without the places in its own source that it adds."""
-    quoted = re.findall(r" : '(.*?)'\s*(?:$|\n)", str(error), flags=re.DOTALL)
-    return " ".join((quoted[0] if quoted else str(error)).split())[:200]
-
-
 def _write_stage(path: Path, frame: Frame, define: Any) -> None:
     stage = new_stage(frame)
     define(stage)
     save_stage(stage, path)
 
 
-def _frame(stage: Any, path: Path) -> Frame:
-    from pxr import UsdGeom
-
-    if not UsdGeom.StageHasAuthoredMetersPerUnit(stage):
-        log.warning(
-            "%s names no unit: read in centimetres, as USD defines; give the unit if it is another", path.name
-        )
-    up = "y" if UsdGeom.GetStageUpAxis(stage) == UsdGeom.Tokens.y else "z"
-    return Frame(float(UsdGeom.GetStageMetersPerUnit(stage)), up)
-
-
-def _world_points(prim: Any, cache: Any) -> tuple[NDArray[np.float64] | None, bool]:
-    """Points in the coordinates of the stage, and whether the transform mirrors."""
-    from pxr import UsdGeom
-
-    values = _value(UsdGeom.PointBased(prim).GetPointsAttr())
-    if values is None or not len(values):
-        return None, False
-    matrix = np.array(cache.GetLocalToWorldTransform(prim))
-    points = np.asarray(values, dtype=np.float64).reshape(-1, 3)
-    if not np.array_equal(matrix, np.eye(4)):
-        points = points @ matrix[:3, :3] + matrix[3, :3]
-    return points, bool(np.linalg.det(matrix[:3, :3]) < 0)
-
-
-def _tet_prim(prim: Any, points: NDArray[np.float64], mirrored: bool) -> Geometry:
-    from pxr import UsdGeom
-
-    tet_mesh = UsdGeom.TetMesh(prim)
-    tets = _value(tet_mesh.GetTetVertexIndicesAttr())
-    tets = np.asarray([] if tets is None else tets, dtype=np.int64).reshape(-1, 4)
-    left = tet_mesh.GetOrientationAttr().Get() == UsdGeom.Tokens.leftHanded
-    raw = Geometry(points, tets=_turned(tets) if left != mirrored else tets)
-    if left:
-        raw.notes.append(
-            ("left_handed_tets", len(tets), "tets of a left-handed prim, turned to right-handed")
-        )
-    labels = np.zeros(len(tets), dtype=np.int32)
-    subsets = UsdGeom.Subset.GetGeomSubsets(tet_mesh, UsdGeom.Tokens.tetrahedron, "labels")
-    for k, subset in enumerate(subsets):
-        rows = np.asarray(subset.GetIndicesAttr().Get() or [], dtype=np.int64)
-        rows = rows[(rows >= 0) & (rows < len(tets))]
-        text = subset.GetPrim().GetName().removeprefix("label_").replace("minus_", "-")
-        labels[rows] = int(text) if text.lstrip("-").isdigit() else k
-    if subsets:
-        raw.labels = labels
-    return raw
-
-
-def _mesh_prim(prim: Any, points: NDArray[np.float64], mirrored: bool) -> Geometry:
-    from pxr import UsdGeom
-
-    mesh = UsdGeom.Mesh(prim)
-    sizes = _value(mesh.GetFaceVertexCountsAttr())
-    index = _value(mesh.GetFaceVertexIndicesAttr())
-    sizes = np.asarray([] if sizes is None else sizes, dtype=np.int64)
-    index = np.asarray([] if index is None else index, dtype=np.int64)
-    if (mesh.GetOrientationAttr().Get() == UsdGeom.Tokens.leftHanded) != mirrored and sizes.sum() == len(
-        index
-    ):
-        # Reverse the corners within each polygon.
-        start = np.repeat(np.cumsum(sizes) - sizes, sizes)
-        end = start + np.repeat(sizes, sizes) - 1
-        index = index[start + end - np.arange(len(index))]
-    return Geometry(points, face_sizes=sizes, face_vertices=index)
-
-
-def _value(attribute: Any) -> Any:
-    """Value at the default time, else at the first sample; None when there is none."""
-    if not attribute:
-        return None
-    value = attribute.Get()
-    samples = attribute.GetTimeSamples() if value is None else []
-    return attribute.Get(samples[0]) if samples else value
-
-
 def _six_volumes(points: NDArray[Any], tets: NDArray[Any]) -> NDArray[Any]:
     a, b, c, d = (points[tets[:, k]] for k in range(4))
     return np.einsum("ij,ij->i", np.cross(b - a, c - a), d - a)
-
-
-def _turned(tets: NDArray[Any]) -> NDArray[Any]:
-    return tets[:, [0, 2, 1, 3]]
 
 
 def _extent(points: NDArray[np.float32]) -> Any:

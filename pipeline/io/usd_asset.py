@@ -25,6 +25,7 @@ from pipeline.io import usd
 from pipeline.io.assets import AssetMaterial, material_of
 from pipeline.io.atomic import atomic_path
 from pipeline.io.embedding import embed_points
+from pipeline.io.usd_stage import read_stage
 from pipeline.types import METRES, SimReport, SurfaceMesh, TetMesh
 
 ROOT, VOLUME, SURFACE, MATERIAL = "/Asset", "/Asset/Volume", "/Asset/Surface", "/Asset/Materials/Soft"
@@ -257,6 +258,6 @@ def _compare(part: Path, path: Path, mesh: TetMesh, material: AssetMaterial, con
             for attribute, field in PHYSICS[key].values.items():
                 same(attribute, np.float32(getattr(material, field)), bound.GetAttribute(attribute).Get())
         if (mesh.labels is not None) and len(np.unique(mesh.labels)) > 1:
-            same("labels", mesh.labels, usd.read_usd(part, "tets").labels)
+            same("labels", mesh.labels, read_stage(part, "tets").labels)
     except (Tf.ErrorException, InputError) as error:
         raise OutputError(f"cannot write {path}: it cannot be read back: {error}") from error

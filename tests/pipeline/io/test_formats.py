@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from pipeline.context import RunContext
 from pipeline.errors import OutputError
-from pipeline.io import formats
+from pipeline.io import formats, usd_stage
 from pipeline.io.formats import read_any, read_points, read_surface, read_tets
 from pipeline.topology import boundary_edges
 from pipeline.types import Frame, PointCloud, SurfaceMesh, TetMesh
@@ -18,6 +18,16 @@ from pipeline.types import Frame, PointCloud, SurfaceMesh, TetMesh
 SINGLE = (".stl", ".glb", *formats.USD_EXTENSIONS)
 seeds = st.integers(0, 2**32 - 1)
 scales = st.floats(-4, 4).map(lambda e: 10.0**e)
+
+
+@pytest.fixture(autouse=True)
+def _read_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read USD in this process: `test_guard.py` tests the guarded one, which takes a moment to start."""
+    monkeypatch.setattr(
+        usd_stage, "read_guarded", lambda _, arguments, size: usd_stage.read_stage(**arguments)
+    )
+
+
 few = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 

@@ -11,11 +11,22 @@ from pxr import Gf, Usd, UsdGeom, Vt
 
 from pipeline.context import RunContext
 from pipeline.errors import InputError
+from pipeline.io import usd_stage
 from pipeline.io.formats import read_any, read_points, read_surface, read_tets, write_tets
 from pipeline.topology import boundary_edges
 from pipeline.types import Frame, SurfaceMesh, TetMesh
 
 CORNERS = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], dtype=float)
+
+
+@pytest.fixture(autouse=True)
+def _read_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read in this process: `test_guard.py` tests the guarded one, which takes a moment to start."""
+    monkeypatch.setattr(
+        usd_stage, "read_guarded", lambda _, arguments, size: usd_stage.read_stage(**arguments)
+    )
+
+
 QUADS = [[0, 1, 3, 2], [4, 6, 7, 5], [0, 4, 5, 1], [2, 3, 7, 6], [0, 2, 6, 4], [1, 5, 7, 3]]
 
 
@@ -137,6 +148,118 @@ def test_animated_points_are_read_at_their_first_sample(tmp_path):
         attribute.Set(Vt.Vec3fArray.FromNumpy((time * CORNERS).astype(np.float32)), time)
     stage.Save()
     assert volume(read_surface(tmp_path / "cube.usda")) == pytest.approx(1.0)
+
+
+def add_box(stage, prim_path, box, shift=0.0):
+    prim = UsdGeom.TetMesh.Define(stage, prim_path)
+    prim.CreatePointsAttr(Vt.Vec3fArray.FromNumpy((box.points + np.array([shift, 0, 0])).astype(np.float32)))
+    prim.CreateTetVertexIndicesAttr(Vt.Vec4iArray.FromNumpy(box.tets))
+    return prim
+
+
+def test_several_bodies_are_read_as_one_or_one_by_one(tmp_path, make_box):
+    stage = new_stage(tmp_path / "two.usda", 1.0, "Z")
+    add_box(stage, "/World/A/Volume", make_box(1))
+    add_box(stage, "/World/B/Volume", make_box(2), shift=5.0)
+    stage.Save()
+    context = RunContext()
+    both = read_tets(tmp_path / "two.usda", context=context)
+    assert (len(both.tets), context.counts) == (6 + 48, {"prims_merged": 2})
+    assert both.volumes.sum() == pytest.approx(1 + 8)
+    for prim in ("/World/B", "/World/B/Volume"):
+        context = RunContext()
+        one = read_any(tmp_path / "two.usda", context=context, prim=prim)
+        assert (len(one.tets), one.points[:, 0].min(), context.counts) == (48, 5.0, {})
+
+
+@pytest.mark.parametrize("prim", ["/World/C", "World/A", "", "not a path"])
+def test_an_unknown_prim_names_those_that_are_there(tmp_path, make_box, prim):
+    stage = new_stage(tmp_path / "one.usda", 1.0, "Z")
+    add_box(stage, "/World/A", make_box(1))
+    stage.Save()
+    with pytest.raises(InputError, match=r"no prim .*prims with points: /World/A"):
+        read_any(tmp_path / "one.usda", prim=prim)
+    np.savez(tmp_path / "one.npz", points=CORNERS)
+    with pytest.raises(InputError, match="has no prims"):
+        read_any(tmp_path / "one.npz", prim="/World/A")
+
+
+def test_point_instancers_place_their_prototypes(tmp_path):
+    stage = new_stage(tmp_path / "many.usda", 1.0, "Z")
+    instancer = UsdGeom.PointInstancer.Define(stage, "/World/Many")
+    UsdGeom.Xformable(instancer).AddTranslateOp().Set(Gf.Vec3d(0, 0, 10))
+    UsdGeom.Xform.Define(stage, "/World/Many/Prototypes/Box").AddScaleOp().Set(Gf.Vec3f(2, 2, 2))
+    add_cube(stage, "/World/Many/Prototypes/Box/Cube")
+    instancer.CreatePrototypesRel().AddTarget("/World/Many/Prototypes/Box")
+    instancer.CreateProtoIndicesAttr([0, 0, 0])
+    instancer.CreatePositionsAttr([(0, 0, 0), (5, 0, 0), (50, 0, 0)])
+    instancer.CreateScalesAttr([(1, 1, 1), (1, 1, 2), (1, 1, 1)])
+    instancer.CreateIdsAttr([7, 8, 9])
+    instancer.InvisId(9, Usd.TimeCode.Default())
+    stage.Save()
+    mesh = read_surface(tmp_path / "many.usda")
+    assert volume(mesh) == pytest.approx(8 + 16)
+    np.testing.assert_array_equal(mesh.points.min(axis=0), [0, 0, 10])
+    np.testing.assert_array_equal(mesh.points.max(axis=0), [7, 2, 14])
+
+
+def test_guides_and_hidden_meshes_are_left_out_beside_visible_ones(tmp_path):
+    stage = new_stage(tmp_path / "shown.usda", 1.0, "Z")
+    add_cube(stage, "/World/Cube")
+    add_cube(stage, "/World/Guide").CreatePurposeAttr("guide")
+    add_cube(stage, "/World/Hidden").MakeInvisible()
+    stage.Save()
+    context = RunContext()
+    assert volume(read_surface(tmp_path / "shown.usda", context=context)) == pytest.approx(1.0)
+    assert context.counts["prims_hidden"] == 2
+    assert volume(read_surface(tmp_path / "shown.usda", prim="/World/Guide")) == pytest.approx(1.0)
+
+
+def test_animated_transforms_are_read_at_their_first_sample(tmp_path):
+    stage = new_stage(tmp_path / "moving.usda", 1.0, "Z")
+    op = UsdGeom.Xformable(add_cube(stage, "/Cube")).AddTranslateOp()
+    for time in (1.0, 2.0):
+        op.Set(Gf.Vec3d(10 * time, 0, 0), time)
+    stage.Save()
+    assert read_surface(tmp_path / "moving.usda").points[:, 0].min() == 10.0
+
+
+@pytest.mark.parametrize(
+    ("plant", "word"),
+    [
+        (lambda prim, box: prim.GetTetVertexIndicesAttr().Set([(0, 1, 2, 99)]), "outside 0..7"),
+        (lambda prim, box: prim.GetTetVertexIndicesAttr().Set([(0, 1, 1, 2)]), "repeat a vertex"),
+        (
+            lambda prim, box: prim.GetTetVertexIndicesAttr().Set(
+                Vt.Vec4iArray.FromNumpy(np.vstack([box.tets, box.tets[:1]]))
+            ),
+            "1 duplicates",
+        ),
+        (
+            lambda prim, box: prim.GetTetVertexIndicesAttr().Set(
+                Vt.Vec4iArray.FromNumpy(np.vstack([box.tets[:1, [1, 0, 2, 3]], box.tets[1:]]))
+            ),
+            "1 inverted",
+        ),
+        (
+            lambda prim, box: prim.GetPointsAttr().Set(
+                [(float("nan"), 0, 0), *prim.GetPointsAttr().Get()[1:]]
+            ),
+            "NaN or infinite",
+        ),
+        (lambda prim, box: UsdGeom.Xformable(prim).AddScaleOp().Set(Gf.Vec3f(1, 1, 0)), "flat"),
+        (lambda prim, box: prim.GetPrim().GetStage().SetMetadata("upAxis", "X"), "upAxis is 'X'"),
+        (lambda prim, box: prim.GetPrim().GetStage().SetMetadata("metersPerUnit", 0.0), "positive number"),
+    ],
+    ids=["index", "repeated", "duplicate", "inverted", "nan", "flat", "up-axis", "unit"],
+)
+def test_planted_defects_are_named(tmp_path, make_box, plant, word):
+    box = make_box(1)
+    stage = new_stage(tmp_path / "bad.usda", 1.0, "Z")
+    plant(add_box(stage, "/Box", box), box)
+    stage.Save()
+    with pytest.raises(InputError, match=word):
+        read_any(tmp_path / "bad.usda")
 
 
 def test_points_prim(tmp_path):

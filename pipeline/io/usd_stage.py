@@ -1,0 +1,301 @@
+"""Read the geometry of OpenUSD stages: Mesh, TetMesh and Points prims in world coordinates.
+
+Transforms, handedness, instances and point instancers count; unit and up axis become the frame. A Mesh that
+carries `tetraIndices` (the assets in the Warp wheel) is a tetrahedral mesh too. Values are those of the
+default time, else of the first sample.
+
+The USD library trusts its files: a damaged one may end the process or take all memory. `read_usd` therefore
+reads in a guarded process of its own (`pipeline.io.guard`), unless the file was just written here.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import InputError
+from pipeline.io.geometry import Geometry, merge_geometries
+from pipeline.io.guard import read_guarded
+from pipeline.types import Frame
+
+Matrix = NDArray[np.float64]
+
+_LISTED = 5
+"""Prims that an error names."""
+
+
+def read_usd(
+    path: Path, want: str = "any", largest: bool = False, prim: str | None = None, trusted: bool = False
+) -> Geometry:
+    """Read the geometry of a stage.
+
+    Args:
+        path: .usd, .usda, .usdc or .usdz.
+        want: "points", "surface", "tets", or "any" for the richest kind there is.
+        largest: Take the prim with the most points instead of all of them together.
+        prim: Path of a prim: read it and what is below it alone.
+        trusted: Read in this process.
+
+    Raises:
+        InputError: Not USD, damaged, no prim of use, or more time or memory than such a file can need.
+    """
+    _check_package(path)
+    if trusted:
+        return read_stage(path, want, largest, prim)
+    arguments = {"path": str(path.absolute()), "want": want, "largest": largest, "prim": prim}
+    return read_guarded("pipeline.io.usd_stage:read_stage", arguments, path.stat().st_size)
+
+
+def read_stage(
+    path: str | Path, want: str = "any", largest: bool = False, prim: str | None = None
+) -> Geometry:
+    """Read the geometry of a stage in this process; see `read_usd`."""
+    from pxr import Tf, Usd, UsdGeom
+
+    try:
+        stage = Usd.Stage.Open(str(path))
+    except Tf.ErrorException as error:
+        raise InputError(f"damaged, or not a USD file: {tf_message(error)}") from error
+    root = stage.GetPseudoRoot() if prim is None else _prim_at(stage, prim)
+    found: dict[str, list[Geometry]] = {"tets": [], "surface": [], "points": []}
+    shown: list[bool] = []
+    for gprim, matrix in _placed(root, _xform_cache(root)):
+        raw = _points(gprim, matrix)
+        if raw is None:
+            continue
+        mirrored = bool(np.linalg.det(matrix[:3, :3]) < 0)
+        if gprim.IsA(UsdGeom.TetMesh):
+            _tet_prim(gprim, raw, mirrored)
+        elif gprim.IsA(UsdGeom.Mesh):
+            tets = _value(gprim.GetAttribute("tetraIndices"))
+            if tets is not None and len(tets):
+                rows = _rows_of_four(gprim, "tetraIndices", tets)
+                found["tets"].append(Geometry(raw.points, tets=_turned(rows) if mirrored else rows))
+            _mesh_prim(gprim, raw, mirrored)
+        elif not gprim.IsA(UsdGeom.Points):
+            continue
+        kind = "tets" if raw.has_tets else "surface" if raw.has_faces else "points"
+        if gprim.IsA(UsdGeom.Points) or kind != "points":
+            found[kind].append(raw)
+            if kind == "surface":
+                shown.append(_is_shown(gprim))
+    if prim is None and any(shown) and not all(shown):
+        found["surface"] = [raw for raw, visible in zip(found["surface"], shown) if visible]
+        hidden = (
+            "prims_hidden",
+            len(shown) - sum(shown),
+            "invisible, proxy or guide meshes of the stage, not read",
+        )
+        found["surface"][0].notes.append(hidden)
+    order = ["tets", "surface", "points"] if want == "any" else [want, "surface", "tets", "points"]
+    parts = next((found[kind] for kind in order if found[kind]), None)
+    if parts is None:
+        raise InputError("no usable geometry: the stage has no Mesh, TetMesh or Points prim with points")
+    raw = max(parts, key=lambda g: len(g.points)) if largest else merge_geometries(parts)
+    if len(parts) > 1:
+        what = "prims of the stage left out" if largest else "prims of the stage read as one"
+        raw.notes.append(("prims_left_out" if largest else "prims_merged", len(parts) - largest, what))
+    _set_frame(raw, stage, Path(path).name)
+    return raw
+
+
+def tf_message(error: Exception) -> str:
+    """The first thing that USD says, without the places in its own source that it adds."""
+    quoted = re.findall(r" : '(.*?)'\s*(?:$|\n)", str(error), flags=re.DOTALL)
+    return " ".join((quoted[0] if quoted else str(error)).split())[:200]
+
+
+def _check_package(path: Path) -> None:
+    """Refuse a package with compressed members before anything unpacks them; USD stores them as they are.
+
+    Raises:
+        InputError: Compressed members, or sizes that the file cannot hold.
+    """
+    if not zipfile.is_zipfile(path):
+        if path.suffix.lower() == ".usdz":
+            raise InputError("the package has no directory at its end: truncated, or not a USD package")
+        return
+    with zipfile.ZipFile(path) as package:
+        members = package.infolist()
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise InputError(
+            "a USD package holds its files uncompressed, this one does not: unsafe, or no USD package; "
+            "pack it with the tools of USD"
+        )
+    if sum(member.file_size for member in members) > path.stat().st_size:
+        raise InputError("the files in the package are larger than the package: damaged")
+
+
+def _prim_at(stage: Any, prim: str) -> Any:
+    """The prim of that path.
+
+    Raises:
+        InputError: There is none; names some that hold geometry.
+    """
+    from pxr import Sdf, Usd, UsdGeom
+
+    found = stage.GetPrimAtPath(prim) if Sdf.Path.IsValidPathString(prim) and prim.startswith("/") else None
+    if found:
+        return found
+    prims = Usd.PrimRange(stage.GetPseudoRoot(), Usd.TraverseInstanceProxies())
+    known = [str(p.GetPath()) for p in prims if p.IsA(UsdGeom.PointBased)]
+    more = f" and {len(known) - _LISTED:,} more" if len(known) > _LISTED else ""
+    raise InputError(f"no prim {prim!r}; prims with points: {', '.join(known[:_LISTED]) or 'none'}{more}")
+
+
+def _xform_cache(root: Any) -> Any:
+    """Transforms at the default time; at the first sample if some transform has no default value."""
+    from pxr import Usd, UsdGeom
+
+    for prim in Usd.PrimRange(root, Usd.TraverseInstanceProxies()):
+        if prim.IsA(UsdGeom.Xformable) and any(
+            op.GetAttr().Get() is None and op.GetAttr().GetNumTimeSamples()
+            for op in UsdGeom.Xformable(prim).GetOrderedXformOps()
+        ):
+            return UsdGeom.XformCache(Usd.TimeCode.EarliestTime())
+    return UsdGeom.XformCache()
+
+
+def _placed(root: Any, cache: Any) -> Iterator[tuple[Any, Matrix]]:
+    """Prims with points at or below `root`, each with its matrix to the world (for row vectors)."""
+    from pxr import Usd, UsdGeom
+
+    prims = iter(Usd.PrimRange(root, Usd.TraverseInstanceProxies()))
+    for prim in prims:
+        if prim.IsA(UsdGeom.PointInstancer):
+            prims.PruneChildren()
+            yield from _instances(prim, cache)
+        elif prim.IsA(UsdGeom.PointBased):
+            yield prim, np.array(cache.GetLocalToWorldTransform(prim))
+
+
+def _instances(prim: Any, cache: Any) -> Iterator[tuple[Any, Matrix]]:
+    """The prototypes of a point instancer at each of its places; hidden instances are left out."""
+    from pxr import Usd, UsdGeom
+
+    instancer = UsdGeom.PointInstancer(prim)
+    time = cache.GetTime()
+    index = instancer.GetProtoIndicesAttr().Get(time) or []
+    mask = instancer.ComputeMaskAtTime(time)
+    matrices = instancer.ComputeInstanceTransformsAtTime(
+        time, time, UsdGeom.PointInstancer.IncludeProtoXform, UsdGeom.PointInstancer.IgnoreMask
+    )
+    world = np.array(cache.GetLocalToWorldTransform(prim))
+    targets = instancer.GetPrototypesRel().GetTargets()
+    for k, (proto, matrix) in enumerate(zip(index, matrices)):
+        if (len(mask) and not mask[k]) or not 0 <= proto < len(targets):
+            continue
+        top = prim.GetStage().GetPrimAtPath(targets[proto])
+        if not top:
+            continue
+        # Below its prototype a prim keeps its transform; above it, the place of the instance counts.
+        inverse = np.linalg.inv(np.array(cache.GetLocalToWorldTransform(top)))
+        for part in Usd.PrimRange(top, Usd.TraverseInstanceProxies()):
+            if part.IsA(UsdGeom.PointBased):
+                local = np.array(cache.GetLocalToWorldTransform(part)) @ inverse
+                yield part, local @ np.array(matrix) @ world
+
+
+def _points(prim: Any, matrix: Matrix) -> Geometry | None:
+    """Points in the coordinates of the stage; None where there are none."""
+    from pxr import UsdGeom
+
+    values = _value(UsdGeom.PointBased(prim).GetPointsAttr())
+    if values is None or not len(values):
+        return None
+    points = np.asarray(values, dtype=np.float64).reshape(-1, 3)
+    if not np.array_equal(matrix, np.eye(4)):
+        points = points @ matrix[:3, :3] + matrix[3, :3]
+    return Geometry(points)
+
+
+def _tet_prim(prim: Any, raw: Geometry, mirrored: bool) -> None:
+    from pxr import UsdGeom
+
+    tet_mesh = UsdGeom.TetMesh(prim)
+    values = _value(tet_mesh.GetTetVertexIndicesAttr())
+    tets = _rows_of_four(prim, "tetVertexIndices", [] if values is None else values)
+    left = tet_mesh.GetOrientationAttr().Get() == UsdGeom.Tokens.leftHanded
+    raw.tets = _turned(tets) if left != mirrored else tets
+    if left:
+        raw.notes.append(
+            ("left_handed_tets", len(tets), "tets of a left-handed prim, turned to right-handed")
+        )
+    labels = np.zeros(len(tets), dtype=np.int32)
+    subsets = UsdGeom.Subset.GetGeomSubsets(tet_mesh, UsdGeom.Tokens.tetrahedron, "labels")
+    outside = 0
+    for k, subset in enumerate(subsets):
+        rows = np.asarray(subset.GetIndicesAttr().Get() or [], dtype=np.int64)
+        inside = rows[(rows >= 0) & (rows < len(tets))]
+        outside += len(rows) - len(inside)
+        text = subset.GetPrim().GetName().removeprefix("label_").replace("minus_", "-")
+        labels[inside] = int(text) if text.lstrip("-").isdigit() else k
+    if subsets:
+        raw.labels = labels
+    raw.notes.append(("subset_rows_ignored", outside, "rows of subsets that name no tet, left out"))
+
+
+def _mesh_prim(prim: Any, raw: Geometry, mirrored: bool) -> None:
+    from pxr import UsdGeom
+
+    mesh = UsdGeom.Mesh(prim)
+    sizes = _value(mesh.GetFaceVertexCountsAttr())
+    index = _value(mesh.GetFaceVertexIndicesAttr())
+    sizes = np.asarray([] if sizes is None else sizes, dtype=np.int64)
+    index = np.asarray([] if index is None else index, dtype=np.int64)
+    if (mesh.GetOrientationAttr().Get() == UsdGeom.Tokens.leftHanded) != mirrored and sizes.sum() == len(
+        index
+    ):
+        # Reverse the corners within each polygon.
+        start = np.repeat(np.cumsum(sizes) - sizes, sizes)
+        end = start + np.repeat(sizes, sizes) - 1
+        index = index[start + end - np.arange(len(index))]
+    raw.face_sizes, raw.face_vertices = sizes, index
+
+
+def _is_shown(prim: Any) -> bool:
+    """Whether a viewer draws the prim: visible, and not a stand-in for another."""
+    from pxr import UsdGeom
+
+    imageable, tokens = UsdGeom.Imageable(prim), UsdGeom.Tokens
+    purpose = imageable.ComputePurpose()
+    return imageable.ComputeVisibility() != tokens.invisible and purpose not in (tokens.guide, tokens.proxy)
+
+
+def _set_frame(raw: Geometry, stage: Any, name: str) -> None:
+    from pxr import UsdGeom
+
+    if not UsdGeom.StageHasAuthoredMetersPerUnit(stage):
+        raw.warnings.append(
+            f"{name} names no unit: read in centimetres, as USD defines; give the unit if it is another"
+        )
+    up = str(UsdGeom.GetStageUpAxis(stage))
+    if up not in ("Y", "Z"):
+        raise InputError(f"upAxis is {up!r}; USD knows Y and Z: turn the stage")
+    raw.frame = Frame(float(UsdGeom.GetStageMetersPerUnit(stage)), up.lower())
+
+
+def _value(attribute: Any) -> Any:
+    """Value at the default time, else at the first sample; None when there is none."""
+    if not attribute:
+        return None
+    value = attribute.Get()
+    samples = attribute.GetTimeSamples() if value is None else []
+    return attribute.Get(samples[0]) if samples else value
+
+
+def _rows_of_four(prim: Any, name: str, values: Any) -> NDArray[np.int64]:
+    index = np.asarray(values, dtype=np.int64).ravel()
+    if len(index) % 4:
+        raise InputError(f"{prim.GetPath()}: {name} holds {len(index):,} indices, not four for each tet")
+    return index.reshape(-1, 4)
+
+
+def _turned(tets: NDArray[Any]) -> NDArray[Any]:
+    return tets[:, [0, 2, 1, 3]]
