@@ -41,7 +41,7 @@ def embed_points(
     if not len(tets):
         raise InputError("the mesh has no tets: nothing to embed in")
     corners = points[tets]
-    inverse: Floats = np.linalg.inv(np.swapaxes(corners[:, 1:] - corners[:, :1], 1, 2))
+    inverse = np.linalg.inv(np.swapaxes(corners[:, 1:] - corners[:, :1], 1, 2)).astype(np.float64)
     centre = corners.mean(axis=1)
     reach = np.linalg.norm(corners - centre[:, None], axis=2).max(axis=1)
 

@@ -65,7 +65,8 @@ def repair_tets(
         tets, row = tets[good], row[good]
 
     keep("tets_outside", ((tets >= 0) & (tets < len(points))).all(axis=1))
-    keep("tets_not_finite", np.isfinite(points[tets]).all(axis=(1, 2)))
+    finite: NDArray[np.bool_] = np.isfinite(points)
+    keep("tets_not_finite", finite[tets].all(axis=(1, 2)))
     ordered = np.sort(tets, axis=1)
     keep("tets_degenerate", (ordered[:, 1:] != ordered[:, :-1]).all(axis=1))
     volume, ratio = _volumes(points, tets)
