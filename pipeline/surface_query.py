@@ -8,6 +8,7 @@ coordinates.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import warp as wp
@@ -23,7 +24,8 @@ ACCURACY = 4.0
 """Clusters farther than this many radii are expanded: errors of at most 1e-2, 1e-3 on average."""
 
 COARSE_ACCURACY, COARSE_ERROR = 2.0, 0.06
-"""Radii and largest error of the first look at which side of a level a point is on."""
+"""Radii of the first look at which side of a level a point is on, and its largest error where the surface
+winds once; where it winds several times the error grows with their number."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,7 @@ def _winding_tree(corners: Points, device: str) -> WindingTree:
             break
         first, width = first // 2, width * 2
 
-    tree = WindingTree()
+    tree: Any = WindingTree()
     tree.leaf_count = leaf_count
     tree.corners = wp.array(padded, dtype=wp.vec3d, device=device)
     tree.center = wp.array(tree_center, dtype=wp.vec3d, device=device)

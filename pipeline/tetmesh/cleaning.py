@@ -189,14 +189,14 @@ def _capped_volume(points: Points, faces: Indices, group: NDArray[np.int64]) -> 
     """Return the signed volume of each group of faces, its boundary loops closed by fans of triangles."""
     groups = int(group.max()) + 1
     face_count = np.bincount(group, minlength=groups)
-    center = np.stack(
+    center: Points = np.stack(
         [np.bincount(group, points[faces][:, :, k].mean(axis=1), groups) for k in range(3)], axis=1
-    )
+    ).astype(np.float64)
     center /= face_count[:, None]
     corner = points[faces] - center[group][:, None]
     volume = np.bincount(
         group, np.einsum("fi,fi->f", corner[:, 0], np.cross(corner[:, 1], corner[:, 2])) / 6.0
-    )
+    ).astype(np.float64)
     # Boundary of each group: an edge is counted within its group alone.
     half = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     owner = np.tile(group, 3)
@@ -204,7 +204,7 @@ def _capped_volume(points: Points, faces: Indices, group: NDArray[np.int64]) -> 
         np.stack([np.repeat(owner, 2), half.ravel()], axis=1), axis=0, return_inverse=True
     )
     vertex = vertex.reshape(-1, 2)
-    _, edge, count = unique_rows(vertex)
+    _, edge, count = unique_rows(vertex.astype(np.int32))
     direction = np.bincount(edge, np.where(vertex[:, 0] < vertex[:, 1], 1, -1), len(count))
     rim = (count == 1)[edge] | ((direction != 0)[edge] & (count % 2 == 1)[edge])
     if not rim.any():
@@ -215,11 +215,13 @@ def _capped_volume(points: Points, faces: Indices, group: NDArray[np.int64]) -> 
     position = points[local[:, 1]] - center[local[:, 0]]
     weight = np.bincount(ends.ravel(), minlength=len(local)).astype(float)
     size = np.bincount(loop, weight)
-    middle = np.stack([np.bincount(loop, weight * position[:, k]) for k in range(3)], axis=1)
+    middle = np.stack([np.bincount(loop, weight * position[:, k]) for k in range(3)], axis=1).astype(
+        np.float64
+    )
     middle /= np.where(size > 0, size, 1.0)[:, None]
     a, b, c = position[ends[:, 1]], position[ends[:, 0]], middle[loop[ends[:, 0]]]
     cap = np.einsum("fi,fi->f", a, np.cross(b, c)) / 6.0
-    return volume + np.bincount(local[ends[:, 0], 0], cap, groups)
+    return volume + np.bincount(local[ends[:, 0], 0], cap, groups).astype(np.float64)
 
 
 def _turn_outward(

@@ -113,11 +113,11 @@ def _chains(edges: Indices, steps: Points, is_corner: NDArray, n: int) -> tuple[
     cut = is_corner.copy()
     cut[loops[np.unique(part[loops], return_index=True)[1]]] = True
     # Every crease edge gets its own copy of a cut vertex, so each chain becomes a path with two free ends.
-    ends = edges.astype(np.int64).ravel()
-    copy = cut[ends]
-    ends[copy] = n + np.arange(copy.sum())
+    flat = edges.astype(np.int64).ravel()
+    copy = cut[flat]
+    flat[copy] = n + np.arange(copy.sum())
     vertex_of = np.concatenate([np.arange(n), edges.ravel()[copy]])
-    ends = ends.reshape(-1, 2)
+    ends = flat.reshape(-1, 2)
     size = len(vertex_of)
     graph = coo_matrix((np.maximum(steps, 1e-12), ends.T), shape=(size, size)).tocsr()
     label = connected_components(graph, directed=False)[1]

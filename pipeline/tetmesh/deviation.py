@@ -73,7 +73,9 @@ def fit_boundary(
     vertices, local = np.unique(faces, return_inverse=True)
     local = local.reshape(-1, 3)
     n = len(vertices)
-    normal = np.stack([np.bincount(local.ravel(), np.repeat(vector[:, k], 3), n) for k in range(3)], axis=1)
+    normal: Points = np.stack(
+        [np.bincount(local.ravel(), np.repeat(vector[:, k], 3), n) for k in range(3)], axis=1
+    ).astype(np.float64)
     normal /= np.maximum(np.linalg.norm(normal, axis=1), 1e-300)[:, None]
     places = np.einsum("qk,fki->fqi", QUADRATURE, points[faces])
     hit = query.closest(places.reshape(-1, 3))

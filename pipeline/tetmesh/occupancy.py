@@ -66,7 +66,9 @@ def make_manifold(tets: Indices, inside: Flags, volume: Points, allowed: Flags, 
     start = inside.copy()
     neighbors = tet_neighbors(tets)
     for k in range(LAST_ROUND):
-        turn = _extra_groups(_vertex_groups(tets, neighbors, inside), tets.ravel(), inside, volume, 4)
+        turn = _extra_groups(
+            _vertex_groups(tets, neighbors, inside), tets.ravel().astype(np.int64), inside, volume, 4
+        )
         turn |= _extra_groups(*_edge_groups(tets, neighbors, inside), inside, volume, 6)
         if not turn.any():
             break
@@ -171,11 +173,11 @@ def _extra_groups(
     smallest = order[np.concatenate([[True], owner[order][1:] != owner[order][:-1]])] if len(order) else order
     chosen = np.zeros(groups, dtype=bool)
     chosen[smallest] = True
-    return chosen[group].reshape(-1, width).any(axis=1)
+    return np.asarray(chosen[group].reshape(-1, width).any(axis=1))
 
 
 def _surrounding(tets: Indices, some: Flags) -> Flags:
     """Return the tets that share a vertex with some of them."""
     touched = np.zeros(int(tets.max()) + 1, dtype=bool)
     touched[tets[some]] = True
-    return touched[tets].any(axis=1)
+    return np.asarray(touched[tets].any(axis=1))

@@ -96,7 +96,9 @@ def corner_normals(points: Points, faces: Indices, crease_angle: float) -> Point
     other = order[start[vertex[row]] + offset] // 3
     near = np.einsum("ri,ri->r", unit[row // 3], unit[other]) > np.cos(np.radians(crease_angle))
     row, other = row[near], other[near]
-    total = np.stack([np.bincount(row, vector[other, k], len(vertex)) for k in range(3)], axis=1)
+    total: Points = np.stack(
+        [np.bincount(row, vector[other, k], len(vertex)) for k in range(3)], axis=1
+    ).astype(np.float64)
     norm = np.linalg.norm(total, axis=1)
     total = np.where(
         norm[:, None] > 0, total / np.where(norm > 0, norm, 1.0)[:, None], np.repeat(unit, 3, axis=0)
@@ -145,9 +147,9 @@ def spread_points(
     for k in range(iterations):
         _, owner = cKDTree(site_feature).query(feature)
         total = np.bincount(owner, weight, len(site_feature))
-        mean = np.stack(
+        mean: Points = np.stack(
             [np.bincount(owner, weight * feature[:, i], len(site_feature)) for i in range(6)], axis=1
-        )
+        ).astype(np.float64)
         moved = total > 0
         mean[moved] /= total[moved][:, None]
         site_feature[moved, 3:] = mean[moved, 3:]

@@ -66,7 +66,7 @@ def extract_solid(
     for _ in range(ATTEMPTS):
         n = len(points)
         tets = tessellate(points, rng)
-        real = (tets < n).all(axis=1)
+        real = np.asarray((tets < n).all(axis=1))
         volume = np.ones(len(tets))
         volume[real] = tet_volumes(points, tets[real])
         flat = np.zeros(len(tets), dtype=bool)
@@ -103,7 +103,7 @@ def extract_solid(
             "tetrahedralize: the boundary cannot be made manifold at this edge length; "
             "raise tetrahedralize.target_tets"
         )
-    source = np.unique(kept)
+    source = np.unique(kept).astype(np.int64)
     index = np.zeros(n, dtype=np.int32)
     index[source] = np.arange(len(source))
     return Solid(points[source], index[kept], source)
