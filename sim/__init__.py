@@ -7,24 +7,35 @@ result = simulate(points, tets, Drop(height=0.2), Material(youngs_modulus=5e5))
 from sim.errors import SimulationDiverged
 from sim.material import MATERIAL_NAMES, Material, lame_parameters
 from sim.model import SoftBodyModel, State
+from sim.modes import Modes, lowest_modes, stable_time_step
 from sim.readiness import measure_readiness
 from sim.scenario import SCENARIOS, Drop, ScenarioResult, Stretch, make_scenario
+from sim.sensitivity import ParameterGradient, equilibrium_gradient
 from sim.simulate import simulate
 from sim.solver import NewtonConfig
+from sim.trajectory import Motion, Trajectory, roll_out
 
 __all__ = [
     "MATERIAL_NAMES",
     "SCENARIOS",
     "Drop",
     "Material",
+    "Modes",
+    "Motion",
     "NewtonConfig",
+    "ParameterGradient",
     "ScenarioResult",
     "SimulationDiverged",
     "SoftBodyModel",
     "State",
     "Stretch",
+    "Trajectory",
+    "equilibrium_gradient",
     "lame_parameters",
+    "lowest_modes",
     "make_scenario",
     "measure_readiness",
+    "roll_out",
     "simulate",
+    "stable_time_step",
 ]

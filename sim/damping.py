@@ -56,6 +56,10 @@ class MassDamping:
     def gradient(self, x: wp.array, out: wp.array) -> None:
         time_integration.inertia_gradient(x, self._anchor, self._masses, self._dt, out)
 
+    def force_per_mass(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return alpha v [m/s^2], shape (n, 3)."""
+        return (positions - self._anchor.numpy()) / self._dt**2
+
     def pattern(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         return diagonal_pattern(self.model.vertex_count)
 

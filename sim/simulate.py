@@ -2,30 +2,60 @@
 
 from __future__ import annotations
 
+from typing import overload
+
 from numpy.typing import ArrayLike
 
 from sim.material import Material
 from sim.model import SoftBodyModel
 from sim.scenario import Record, Scenario, ScenarioResult, make_scenario
 from sim.solver import NewtonConfig
+from sim.trajectory import Motion, Trajectory
+
+
+@overload
+def simulate(
+    points: ArrayLike,
+    tets: ArrayLike,
+    scenario: Motion,
+    material: Material | None = ...,
+    solver: NewtonConfig | None = ...,
+    *,
+    record: Record | None = ...,
+    device: str = ...,
+) -> Trajectory: ...
+
+
+@overload
+def simulate(
+    points: ArrayLike,
+    tets: ArrayLike,
+    scenario: Scenario | str,
+    material: Material | None = ...,
+    solver: NewtonConfig | None = ...,
+    *,
+    record: Record | None = ...,
+    device: str = ...,
+) -> ScenarioResult: ...
 
 
 def simulate(
     points: ArrayLike,
     tets: ArrayLike,
-    scenario: Scenario | str,
+    scenario: Scenario | Motion | str,
     material: Material | None = None,
     solver: NewtonConfig | None = None,
     *,
     record: Record | None = None,
     device: str = "cpu",
-) -> ScenarioResult:
+) -> ScenarioResult | Trajectory:
     """Simulate a tetrahedral body.
 
     Args:
         points: Rest positions [m], Z up, shape (n, 3).
         tets: Vertex indices, shape (t, 4), positive volume.
-        scenario: With its settings, or the name of one with default settings.
+        scenario: With its settings, or the name of one with default settings; a `Motion` gives a
+            `Trajectory`, which has gradients.
 
     Raises:
         ValueError: The arrays are no body, or the scenario is not known.

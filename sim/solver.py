@@ -116,7 +116,8 @@ class Newton:
             model.device,
         )
         ends = np.cumsum([0, *(len(rows) for rows, _ in patterns)])
-        self._slices = [self.matrix.blocks[int(a) : int(b)] if b > a else None for a, b in pairwise(ends)]
+        self.slices = [self.matrix.blocks[int(a) : int(b)] if b > a else None for a, b in pairwise(ends)]
+        """Element blocks of each energy in the matrix, None for one without Hessian."""
         self.linear_solver: LinearSolver = make_linear_solver(self.config.linear_solver, self.matrix)
         self.elastic = next((e for e in self.energies if isinstance(e, Elastic)), None)
         n, device = model.vertex_count, model.device
@@ -143,7 +144,7 @@ class Newton:
 
     def assemble(self, x: wp.array) -> None:
         """Fill the matrix with the projected Hessian at x."""
-        for energy, blocks in zip(self.energies, self._slices):
+        for energy, blocks in zip(self.energies, self.slices):
             if blocks is not None:
                 energy.hessian(x, blocks)
         self.matrix.assemble()

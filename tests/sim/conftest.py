@@ -44,3 +44,16 @@ def random_rotation(seed: int = 0) -> np.ndarray:
 def rotation() -> np.ndarray:
     """One random rotation matrix."""
     return random_rotation(3)
+
+
+def least_remainder_slope(loss: Callable[[float], float], derivative: float, steps=(0.04, 0.02)) -> float:
+    """Return the smallest slope of |loss(e) - loss(0) - e derivative| over e: two for a right derivative."""
+    zero = loss(0.0)
+    remainders = np.array([abs(loss(e) - zero - e * derivative) for e in steps])
+    return float((np.diff(np.log(remainders)) / np.diff(np.log(steps))).min())
+
+
+@pytest.fixture
+def remainder_slope() -> Callable:
+    """The function `least_remainder_slope`."""
+    return least_remainder_slope

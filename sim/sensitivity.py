@@ -1,0 +1,216 @@
+"""Gradients of a loss on a converged solution, by implicit differentiation.
+
+A solve ends at r(x; p) = 0, the free gradient of the energies. For a loss L(x) with upstream gradient dL/dx:
+
+    K z = dL/dx,   K = dr/dx       one solve with the exact Hessian, which is its own transpose
+    dL/dp = -z . dr/dp             p: rest positions, moduli, density, loads, positions that are held
+
+What an energy contributes to dr/dp stands in `AdjointTerms.add`. Masses and contact areas depend on the rest
+positions and the density; that chain is closed once at the end. The scale and thickness of a contact layer
+are constants.
+
+Source: Griewank, Walther 2008, Evaluating Derivatives, chapter 15 (implicit function theorem).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import warp as wp
+from numpy.typing import NDArray
+
+from sim.damping import MassDamping
+from sim.energy import DeadLoad, Elastic, Energy, Gravity, GroundContact, Inertia
+from sim.model import SoftBodyModel
+from sim.solver import Newton, NewtonConfig
+from warp_kernels import contact
+from warp_kernels.elasticity_sensitivity import elastic_sensitivity, sensitivity_kernel
+from warp_kernels.materials import MATERIALS
+
+Floats = NDArray[np.float64]
+
+_EXACT = 1e-13
+"""Residual of an iterative adjoint solve over its right-hand side."""
+
+
+@dataclass
+class ParameterGradient:
+    """Derivatives of a loss (in its unit, here L)."""
+
+    rest_positions: Floats
+    """[L/m], shape (n, 3): of the shape that the body has without stress; held and initial positions stay."""
+    mu: Floats
+    """[L/Pa], shape (t,)."""
+    lam: Floats
+    """[L/Pa], shape (t,)."""
+    youngs_modulus: Floats
+    """[L/Pa], shape (t,), at constant Poisson's ratio; of one modulus for the whole body it is the sum."""
+    density: float
+    """[L m^3/kg]."""
+    loads: Floats
+    """[L/N], shape (n, 3): of forces on the vertices, whether there are any or not."""
+    held_positions: Floats
+    """[L/m], shape (n, 3), zero where free: of the positions at which components are held."""
+
+
+def equilibrium_gradient(
+    model: SoftBodyModel,
+    energies: Sequence[Energy],
+    positions: Floats,
+    loss_gradient: Floats,
+    *,
+    free: Floats | None = None,
+    config: NewtonConfig | None = None,
+) -> ParameterGradient:
+    """Differentiate a loss on an equilibrium.
+
+    Args:
+        energies: As the equilibrium was solved with.
+        positions: The equilibrium [m], shape (n, 3), solved tightly: what is left of the residual is an error
+            of the gradient of the same share.
+        loss_gradient: dL/d positions, shape (n, 3).
+        free: Components that may move, shape (n, 3) of 0 and 1; all if None.
+
+    Raises:
+        TypeError: An energy has no derivative by its parameters.
+        ArithmeticError: The stiffness is singular: the equilibrium is not isolated.
+    """
+    newton = Newton(model, energies, config, free=free)
+    terms = AdjointTerms(newton)
+    z, held = terms.solve(positions, loss_gradient)
+    terms.add(positions, z, energies)
+    return terms.gradient(held)
+
+
+class AdjointTerms:
+    """Solves adjoint systems of one Newton and sums up what each says about the parameters."""
+
+    def __init__(self, newton: Newton) -> None:
+        self.newton = newton
+        self.model = model = newton.model
+        n, t, device = model.vertex_count, model.tet_count, model.device
+        self._mu, self._lam = np.zeros(t), np.zeros(t)
+        self._rest, self._loads = np.zeros((n, 3)), np.zeros((n, 3))
+        self.masses, self._areas = np.zeros(n), np.zeros(n)
+        """Derivatives by the vertex masses [L/kg] and areas [L/m^2], shape (n,)."""
+        self._mu_slope = wp.zeros(t, dtype=wp.float64, device=device)
+        self._lam_slope = wp.zeros(t, dtype=wp.float64, device=device)
+        self._rest_slope = wp.zeros((t, 4), dtype=wp.vec3d, device=device)
+        self._out = wp.zeros(n, dtype=wp.vec3d, device=device)
+
+    def solve(self, positions: Floats, upstream: Floats) -> tuple[Floats, Floats]:
+        """Return z with K z = upstream where free, and upstream - K z where held, shape (n, 3) each."""
+        newton, model = self.newton, self.model
+        self.assemble(positions)
+        b, out = model.to_device(newton.free * upstream), model.to_device(np.zeros_like(upstream))
+        newton.linear_solver.solve(b, out, _EXACT)
+        z = out.numpy().copy()
+        held = (1.0 - newton.free) * upstream
+        if held.size and newton.free.min() < 1.0:
+            held = held - (1.0 - newton.free) * self.product(newton.energies, z)
+        return z, held
+
+    def assemble(self, positions: Floats) -> None:
+        """Fill the matrix with the exact Hessian."""
+        elastic = [e for e in self.newton.energies if isinstance(e, Elastic)]
+        before = [e.is_projected for e in elastic]
+        for e in elastic:
+            e.is_projected = False
+        self.newton.assemble(self.model.to_device(positions))
+        for e, was in zip(elastic, before):
+            e.is_projected = was
+
+    def product(self, energies: Sequence[Energy], vectors: Floats) -> Floats:
+        """Return the sum of the Hessians of some energies, as assembled last, times vectors, (n, 3)."""
+        result = np.zeros_like(vectors)
+        for energy, blocks in zip(self.newton.energies, self.newton.slices):
+            if blocks is not None and any(energy is e for e in energies):
+                rows, columns = energy.pattern()
+                values = np.einsum("kij,kj->ki", blocks.numpy().reshape(-1, 3, 3), vectors[columns])
+                for axis in range(3):
+                    result[:, axis] += np.bincount(rows, values[:, axis], minlength=len(result))
+        return result
+
+    def add(self, positions: Floats, z: Floats, energies: Sequence[Energy]) -> None:
+        """Add -z . dr/dp of the gradients of some energies at `positions`.
+
+        Raises:
+            TypeError: An energy is not known here.
+        """
+        self._loads += self.newton.free * z
+        x = self.model.to_device(positions)
+        for energy in energies:
+            if isinstance(energy, Elastic):
+                self._add_elastic(energy, x, z)
+            elif isinstance(energy, Gravity):
+                self.masses += z @ energy.acceleration
+            elif isinstance(energy, DeadLoad):
+                pass
+            elif isinstance(energy, GroundContact):
+                self._add_contact(energy, x, z)
+            elif isinstance(energy, Inertia):
+                self.masses -= (z * (positions - energy.target.numpy())).sum(axis=1) / energy.dt**2
+            elif isinstance(energy, MassDamping):
+                self.masses -= (z * energy.force_per_mass(positions)).sum(axis=1)
+            else:
+                raise TypeError(f"{energy.name}: no derivative by its parameters is known")
+
+    def _add_elastic(self, energy: Elastic, x: wp.array, z: Floats) -> None:
+        model = self.model
+        elastic_sensitivity(
+            _kernel_of(model.material.name), x, model.to_device(z), model.elements,
+            self._mu_slope, self._lam_slope, self._rest_slope,
+        )  # fmt: skip
+        self._mu -= self._mu_slope.numpy()
+        self._lam -= self._lam_slope.numpy()
+        self._rest -= scatter(model.tets, self._rest_slope.numpy(), model.vertex_count)
+
+    def _add_contact(self, energy: GroundContact, x: wp.array, z: Floats) -> None:
+        touching = (self.model.vertex_areas > 0.0).astype(np.float64)
+        unit: wp.array = wp.array(touching, dtype=wp.float64, device=x.device)
+        self._out.zero_()
+        contact.contact_gradient(x, unit, energy.plane, self._out)
+        self._areas -= (z * self._out.numpy()).sum(axis=1)
+
+    def gradient(self, held: Floats) -> ParameterGradient:
+        """Return the sums, with masses and areas traced back to rest positions and density."""
+        model = self.model
+        rest = self._rest.copy()
+        # m_p = rho / 4 sum V;  dV/dX_c = V g_c
+        per_tet = self.masses[model.tets].sum(axis=1) * model.material.density / 4.0 * model.volumes
+        rest += scatter(model.tets, per_tet[:, None, None] * model.shape_gradients, model.vertex_count)
+        # A_p = 1/3 sum A;  dA/db = (c - a) x n / 2,  dA/dc = n x (b - a) / 2,  dA/da = -(dA/db + dA/dc)
+        a, b, c = (model.rest_positions[model.surface[:, k]] for k in range(3))
+        normal = np.cross(b - a, c - a)
+        normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+        at_b, at_c = np.cross(c - a, normal) / 2.0, np.cross(normal, b - a) / 2.0
+        per_face = self._areas[model.surface].sum(axis=1)[:, None, None] / 3.0
+        rest += scatter(model.surface, per_face * np.stack([-at_b - at_c, at_b, at_c], 1), model.vertex_count)
+        mu, lam = model.mu, model.lam
+        modulus = mu * (3.0 * lam + 2.0 * mu) / (lam + mu)
+        return ParameterGradient(
+            rest_positions=rest,
+            mu=self._mu.copy(),
+            lam=self._lam.copy(),
+            youngs_modulus=(mu * self._mu + lam * self._lam) / modulus,
+            density=float(self.masses @ model.masses / model.material.density),
+            loads=self._loads.copy(),
+            held_positions=held,
+        )
+
+
+def scatter(simplices: NDArray[Any], values: Floats, count: int) -> Floats:
+    """Sum vectors of corners, shape (s, k, 3), to vertices, shape (count, 3)."""
+    index = simplices.ravel()
+    flat = values.reshape(-1, 3)
+    sums = [np.bincount(index, flat[:, axis], minlength=count) for axis in range(3)]
+    return np.stack(sums, axis=1).astype(np.float64)
+
+
+@cache
+def _kernel_of(name: str) -> wp.Kernel:
+    return sensitivity_kernel(name, MATERIALS[name])

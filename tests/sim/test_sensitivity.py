@@ -1,0 +1,166 @@
+"""Gradients of equilibria: Taylor remainders of second order for every parameter, and closed forms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import warp as wp
+
+from sim.damping import StiffnessDamping
+from sim.energy import DeadLoad, Elastic, Gravity, GroundContact
+from sim.material import MATERIAL_NAMES, Material
+from sim.model import SoftBodyModel
+from sim.sensitivity import equilibrium_gradient
+from sim.solver import Newton, NewtonConfig
+from warp_kernels.elasticity_sensitivity import elastic_sensitivity, sensitivity_kernel
+from warp_kernels.materials import MATERIALS
+
+EXACT = NewtonConfig(tolerance=1e-13)
+
+
+def equilibrium(
+    points: np.ndarray,
+    tets: np.ndarray,
+    *,
+    name: str = "stable_neo_hookean",
+    mu: np.ndarray | None = None,
+    lam: np.ndarray | None = None,
+    density: float = 1000.0,
+    loads: np.ndarray | None = None,
+    held: np.ndarray | None = None,
+    has_ground: bool = False,
+) -> tuple:
+    """Solve a block that is held at one side, under its weight and loads, and perhaps on the ground."""
+    model = SoftBodyModel.from_arrays(points, tets, Material(name, 3.0e4, 0.3, density), mu=mu, lam=lam)
+    grid_side = np.arange(len(points)) < np.sqrt(len(points) * 1.0)  # the first plane of the grid, x = 0
+    free = np.repeat(~grid_side[:, None], 3, axis=1).astype(float)
+    energies = [
+        Elastic(model),
+        Gravity(model),
+        DeadLoad(model, np.zeros_like(points) if loads is None else loads),
+    ]
+    if has_ground:
+        energies.append(GroundContact(model, d_hat=0.1, pressure=3.0e3, offset=-0.08))
+    start = points.copy()
+    if held is not None:
+        start[grid_side] = held[grid_side]
+    x, _ = Newton(model, energies, EXACT, free=free).solve(start)
+    return model, energies, x, free
+
+
+@pytest.mark.parametrize("has_ground", [False, True], ids=["free", "ground"])
+def test_equilibrium_gradient_has_a_remainder_of_second_order(
+    has_ground: bool, box: Callable, remainder_slope: Callable
+) -> None:
+    points, tets = box((3, 2, 2), (1.5, 1.0, 1.0), jitter=0.2)
+    rng = np.random.default_rng(0)
+    n, t = len(points), len(tets)
+    base = Material("stable_neo_hookean", 3.0e4, 0.3)
+    mu, lam = (m * rng.uniform(0.8, 1.2, t) for m in (base.mu, base.lam))
+    weights = rng.normal(size=(n, 3))
+    loads = 5.0 * rng.normal(size=(n, 3))
+
+    def solve(**changes: object) -> tuple:
+        given = {"points": points, "mu": mu, "lam": lam, "loads": loads, "held": points} | changes
+        return equilibrium(given.pop("points"), tets, has_ground=has_ground, **given)
+
+    def loss(x: np.ndarray) -> float:
+        return float((weights * x).sum() + 0.5 * (x**2).sum())
+
+    model, energies, x, free = solve()
+    if has_ground:
+        assert energies[-1].reaction(model.to_device(x)) > 0.1 * 9.81 * model.mass
+    g = equilibrium_gradient(model, energies, x, weights + x, free=free)
+    directions = {
+        "points": (points, 0.02 * rng.normal(size=(n, 3)), g.rest_positions),
+        "mu": (mu, mu * rng.normal(size=t), g.mu),
+        "lam": (lam, lam * rng.normal(size=t), g.lam),
+        "density": (1000.0, 1000.0, g.density),
+        "loads": (loads, 5.0 * rng.normal(size=(n, 3)), g.loads),
+        "held": (points, 0.05 * rng.normal(size=(n, 3)), g.held_positions),
+    }
+    for name, (value, step, derivative) in directions.items():
+        slope = remainder_slope(
+            lambda e: loss(solve(**{name: value + e * step})[2]),  # noqa: B023
+            float(np.sum(derivative * step)),
+            (0.04, 0.02),
+        )
+        assert slope >= 1.95, (name, slope)
+
+
+def test_moduli_of_a_hanging_bar_are_those_of_the_closed_form(box: Callable) -> None:
+    # Linear, nu = 0, motion along z: tip displacement u = F L / (E A), so dL/dE = -u / E, dL/dF = L / (E A).
+    points, tets = box((1, 1, 4), (0.5, 0.5, 2.0))
+    modulus, area, force = 1.0e5, 0.25, 30.0
+    model = SoftBodyModel.from_arrays(points, tets, Material("linear", modulus, 0.0))
+    free = np.zeros_like(points)
+    free[points[:, 2] > 1e-9, 2] = 1.0
+    tip = points[:, 2] > 2.0 - 1e-9
+    weights = np.zeros_like(points)
+    loads = np.zeros_like(points)
+    lumped = np.bincount(model.surface.ravel(), minlength=len(points)) * 0.0
+    top = model.surface[tip[model.surface].all(axis=1)]
+    np.add.at(lumped, top.ravel(), np.repeat(1.0 / (3.0 * len(top)), 3 * len(top)))
+    weights[:, 2] = lumped  # mean displacement of the end
+    loads[:, 2] = force * lumped
+    energies = [Elastic(model), DeadLoad(model, loads)]
+    x, _ = Newton(model, energies, EXACT, free=free).solve(points)
+    u = ((x - points) * weights).sum()
+    assert u == pytest.approx(force * 2.0 / (modulus * area), rel=1e-8)
+    g = equilibrium_gradient(model, energies, x, weights, free=free)
+    assert g.youngs_modulus.sum() == pytest.approx(-u / modulus, rel=1e-8)
+    assert (g.loads * loads).sum() == pytest.approx(u, rel=1e-8)
+    # Scaled by s, the end stands at s L + u(s) with u(s) = F s L / (E s^2 A) = u / s: slope L - u at s = 1.
+    assert (g.rest_positions * points).sum() == pytest.approx(2.0 - u, rel=1e-8)
+
+
+@pytest.mark.parametrize("name", MATERIAL_NAMES)
+def test_sensitivity_kernel_agrees_with_central_differences(name: str, box: Callable, device: str) -> None:
+    points, tets = box((1, 1, 1))
+    rng = np.random.default_rng(1)
+    x, y = points + 0.1 * rng.normal(size=points.shape), rng.normal(size=points.shape)
+    base = Material(name, 3.0, 0.3)
+
+    def directional(rest: np.ndarray, mu: np.ndarray, lam: np.ndarray) -> float:
+        model = SoftBodyModel.from_arrays(rest, tets, base, mu=mu, lam=lam, device=device)
+        out = wp.zeros(len(rest), dtype=wp.vec3d, device=device)
+        Elastic(model).gradient(model.to_device(x), out)
+        return float((out.numpy() * y).sum())
+
+    mu, lam = base.mu * rng.uniform(0.5, 1.5, len(tets)), base.lam * rng.uniform(0.5, 1.5, len(tets))
+    model = SoftBodyModel.from_arrays(points, tets, base, mu=mu, lam=lam, device=device)
+    at_mu, at_lam = (wp.zeros(len(tets), dtype=wp.float64, device=device) for _ in range(2))
+    at_rest = wp.zeros((len(tets), 4), dtype=wp.vec3d, device=device)
+    elastic_sensitivity(
+        sensitivity_kernel(name, MATERIALS[name]), model.to_device(x), model.to_device(y), model.elements,
+        at_mu, at_lam, at_rest,
+    )  # fmt: skip
+    d = {
+        "rest": rng.normal(size=points.shape),
+        "mu": rng.normal(size=len(tets)),
+        "lam": rng.normal(size=len(tets)),
+    }
+    found = {
+        "rest": (at_rest.numpy() * d["rest"][tets]).sum(),
+        "mu": at_mu.numpy() @ d["mu"],
+        "lam": at_lam.numpy() @ d["lam"],
+    }
+    e = 1e-6
+    for key, at in (("rest", points), ("mu", mu), ("lam", lam)):
+        values = {"rest": points, "mu": mu, "lam": lam}
+        above = directional(**(values | {key: at + e * d[key]}))
+        below = directional(**(values | {key: at - e * d[key]}))
+        # Central differences: truncation e^2 times third derivatives, rounding 1e-16 / e times forces.
+        assert found[key] == pytest.approx((above - below) / (2 * e), rel=1e-6, abs=1e-7), key
+
+
+def test_energy_without_known_derivative_is_refused(box: Callable) -> None:
+    points, tets = box((1, 1, 1))
+    model = SoftBodyModel.from_arrays(points, tets)
+    free = np.ones_like(points)
+    free[:3] = 0.0
+    energies = [Elastic(model), StiffnessDamping(model, 1.0)]
+    with pytest.raises(TypeError, match="stiffness damping"):
+        equilibrium_gradient(model, energies, points, np.ones_like(points), free=free)
