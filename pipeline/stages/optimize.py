@@ -20,13 +20,14 @@ from pipeline.metrics.tet import signed_volumes, tet_quality
 from pipeline.quality.energies import CONTINUATION, ENERGIES, EnergyParameters
 from pipeline.quality.fidelity import Deviation, Fidelity, keep_offsets
 from pipeline.quality.insertion import insert_vertices, split_far_faces
+from pipeline.quality.interior import fill_hollow
 from pipeline.quality.mesh_state import MeshState, make_state
 from pipeline.quality.operations import NAMES, Limits, improve_connectivity
 from pipeline.quality.smoothing import Pull, smooth
 from pipeline.stages.stage import Stage
 from pipeline.types import SurfaceMesh, TetMesh
 
-OPERATIONS = (*NAMES, "insertions", "refinements")
+OPERATIONS = (*NAMES, "insertions", "refinements", "interior_splits")
 
 _TETS_PER_SPLIT = 5
 """Tets that splitting an edge of the boundary adds, about."""
@@ -166,6 +167,8 @@ class _Optimization:
         saved = self.context.restore()
         if saved is not None:
             self._load(*saved)
+        elif "interior_splits" in self.config.operations and total:
+            fill_hollow(self.state, self._limits())
         while self.step < total:
             phase, parameters, insert = plan[self.step]
             self.state.set_parameters(parameters)
@@ -232,11 +235,14 @@ class _Optimization:
         self._change(insert)
 
     def _change(self, insert: bool) -> None:
-        names = tuple(self.config.operations)
+        names = self.config.operations
         if names:
-            improve_connectivity(self.state, Limits(self.config.tolerance, operations=names))
+            improve_connectivity(self.state, self._limits())
         if insert and "insertions" in names and insert_vertices(self.state, threshold=2.0):
-            improve_connectivity(self.state, Limits(self.config.tolerance, operations=names))
+            improve_connectivity(self.state, self._limits())
+
+    def _limits(self) -> Limits:
+        return Limits(self.config.tolerance, operations=tuple(self.config.operations))
 
     def _is_over(self, phase: str, before: float, angle: float, plan: list) -> bool:
         """Whether the rest of the phase would gain nothing; phases that fit run to their end."""
@@ -312,6 +318,6 @@ STAGE = Stage(
     config=OptimizeConfig,
     inputs=("tet_mesh",),
     output="sim_mesh",
-    version=1,
+    version=2,
     optional=("surface_mesh",),
 )
