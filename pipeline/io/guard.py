@@ -1,7 +1,8 @@
 """Read an untrusted file in a process of its own, with limits on its time and memory.
 
-The process runs one function `path, ... -> Geometry` and sends the arrays back through a pipe: a line of
-JSON, then the bytes. If it crashes, hangs or asks for more than its limits, the caller gets one `InputError`.
+The process runs one function that returns a `Geometry`, or what JSON can hold, and sends it back through a
+pipe: a line of JSON, then the bytes of the arrays.
+If it crashes, hangs or asks for more than its limits, the caller gets one `InputError`.
 """
 
 from __future__ import annotations
@@ -34,11 +35,11 @@ _CODE = "import sys; sys.path.insert(0, sys.argv[1]); from pipeline.io.guard imp
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PXR_WORK_THREAD_LIMIT": "1"}
 
 
-def read_guarded(function: str, arguments: dict[str, Any], size: int) -> Geometry:
+def read_guarded(function: str, arguments: dict[str, Any], size: int) -> Any:
     """Call `module:name` with keyword arguments (JSON) in a guarded process.
 
     Args:
-        function: Returns a `Geometry`; raises `InputError`.
+        function: Returns a `Geometry` or a JSON value; raises `InputError`.
         arguments: Passed as keywords.
         size: Of the file [byte]; the limits grow with it.
 
@@ -81,7 +82,7 @@ def serve(call: str) -> None:
     _limit(request["memory"])
     module, name = request["function"].split(":")
     try:
-        raw = getattr(importlib.import_module(module), name)(**request["arguments"])
+        result = getattr(importlib.import_module(module), name)(**request["arguments"])
     except InputError as error:
         header = {"error": str(error)}
     except MemoryError:
@@ -89,7 +90,7 @@ def serve(call: str) -> None:
     except Exception as error:
         header = {"failure": f"{type(error).__name__}: {error}"}
     else:
-        header, arrays = _sent(raw)
+        header, arrays = _sent(result) if isinstance(result, Geometry) else ({"value": result}, [])
     with os.fdopen(channel, "wb") as pipe:
         pipe.write(json.dumps(header).encode() + b"\n")
         for array in arrays:
@@ -119,8 +120,8 @@ def _sent(raw: Geometry) -> tuple[dict[str, Any], list[Any]]:
     return header, arrays
 
 
-def _received(answer: bytes) -> Geometry:
-    """Build the geometry of an answer.
+def _received(answer: bytes) -> Any:
+    """Build what the function returned.
 
     Raises:
         InputError: The error that the function raised.
@@ -131,6 +132,8 @@ def _received(answer: bytes) -> Geometry:
         raise InputError(header["error"])
     if "failure" in header:
         raise ValueError(header["failure"])
+    if "value" in header:
+        return header["value"]
     position = end + 1
     values: dict[str, Any] = {}
     for name, dtype, shape in header["arrays"]:

@@ -59,14 +59,13 @@ def repair_tets(
     row = np.arange(len(tets))
     counts: dict[str, int] = {}
 
-    def keep(name: str, good: NDArray[np.bool_]) -> None:
+    def keep(name: str, good: Any) -> None:
         nonlocal tets, row
         counts[name] = int(len(good) - good.sum())
         tets, row = tets[good], row[good]
 
     keep("tets_outside", ((tets >= 0) & (tets < len(points))).all(axis=1))
-    finite: NDArray[np.bool_] = np.isfinite(points)
-    keep("tets_not_finite", finite[tets].all(axis=(1, 2)))
+    keep("tets_not_finite", np.isfinite(points[tets]).all(axis=(1, 2)))
     ordered = np.sort(tets, axis=1)
     keep("tets_degenerate", (ordered[:, 1:] != ordered[:, :-1]).all(axis=1))
     volume, ratio = _volumes(points, tets)

@@ -45,7 +45,7 @@ def read_usd(
     Raises:
         InputError: Not USD, damaged, no prim of use, or more time or memory than such a file can need.
     """
-    _check_package(path)
+    check_package(path)
     if trusted:
         return read_stage(path, want, largest, prim)
     arguments = {"path": str(path.absolute()), "want": want, "largest": largest, "prim": prim}
@@ -111,7 +111,7 @@ def tf_message(error: Exception) -> str:
     return " ".join((quoted[0] if quoted else str(error)).split())[:200]
 
 
-def _check_package(path: Path) -> None:
+def check_package(path: Path) -> None:
     """Refuse a package with compressed members before anything unpacks them; USD stores them as they are.
 
     Raises:
