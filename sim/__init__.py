@@ -5,9 +5,11 @@ result = simulate(points, tets, Drop(height=0.2), Material(youngs_modulus=5e5))
 """
 
 from sim.errors import SimulationDiverged
+from sim.friction import Friction
 from sim.material import MATERIAL_NAMES, Material, lame_parameters
 from sim.model import SoftBodyModel, State
 from sim.modes import Modes, lowest_modes, stable_time_step
+from sim.obstacles import MeshContact, SphereContact
 from sim.readiness import measure_readiness
 from sim.scenario import SCENARIOS, Drop, ScenarioResult, Stretch, make_scenario
 from sim.sensitivity import ParameterGradient, equilibrium_gradient
@@ -19,7 +21,9 @@ __all__ = [
     "MATERIAL_NAMES",
     "SCENARIOS",
     "Drop",
+    "Friction",
     "Material",
+    "MeshContact",
     "Modes",
     "Motion",
     "NewtonConfig",
@@ -27,6 +31,7 @@ __all__ = [
     "ScenarioResult",
     "SimulationDiverged",
     "SoftBodyModel",
+    "SphereContact",
     "State",
     "Stretch",
     "Trajectory",

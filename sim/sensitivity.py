@@ -25,7 +25,9 @@ from numpy.typing import NDArray
 
 from sim.damping import MassDamping
 from sim.energy import DeadLoad, Elastic, Energy, Gravity, GroundContact, Inertia
+from sim.friction import Friction
 from sim.model import SoftBodyModel
+from sim.obstacles import ObstacleContact
 from sim.solver import Newton, NewtonConfig
 from warp_kernels import contact
 from warp_kernels.elasticity_sensitivity import elastic_sensitivity, sensitivity_kernel
@@ -55,6 +57,8 @@ class ParameterGradient:
     """[L/N], shape (n, 3): of forces on the vertices, whether there are any or not."""
     held_positions: Floats
     """[L/m], shape (n, 3), zero where free: of the positions at which components are held."""
+    friction: float
+    """[L]: of the coefficient of friction, of all contacts together."""
 
 
 def equilibrium_gradient(
@@ -97,6 +101,10 @@ class AdjointTerms:
         self._rest, self._loads = np.zeros((n, 3)), np.zeros((n, 3))
         self.masses, self._areas = np.zeros(n), np.zeros(n)
         """Derivatives by the vertex masses [L/kg] and areas [L/m^2], shape (n,)."""
+        self._friction = 0.0
+        self.start = np.zeros((n, 3))
+        """Derivatives by the positions at the begin of a step, of which friction lags [L/m]; summed until
+        reset."""
         self._mu_slope = wp.zeros(t, dtype=wp.float64, device=device)
         self._lam_slope = wp.zeros(t, dtype=wp.float64, device=device)
         self._rest_slope = wp.zeros((t, 4), dtype=wp.vec3d, device=device)
@@ -116,12 +124,12 @@ class AdjointTerms:
 
     def assemble(self, positions: Floats) -> None:
         """Fill the matrix with the exact Hessian."""
-        elastic = [e for e in self.newton.energies if isinstance(e, Elastic)]
-        before = [e.is_projected for e in elastic]
-        for e in elastic:
+        projecting = [e for e in self.newton.energies if isinstance(e, (Elastic, ObstacleContact))]
+        before = [e.is_projected for e in projecting]
+        for e in projecting:
             e.is_projected = False
         self.newton.assemble(self.model.to_device(positions))
-        for e, was in zip(elastic, before):
+        for e, was in zip(projecting, before):
             e.is_projected = was
 
     def product(self, energies: Sequence[Energy], vectors: Floats) -> Floats:
@@ -152,10 +160,17 @@ class AdjointTerms:
                 pass
             elif isinstance(energy, GroundContact):
                 self._add_contact(energy, x, z)
+            elif isinstance(energy, ObstacleContact):
+                self._areas -= energy.work_per_area(x, z)
             elif isinstance(energy, Inertia):
                 self.masses -= (z * (positions - energy.target.numpy())).sum(axis=1) / energy.dt**2
             elif isinstance(energy, MassDamping):
                 self.masses -= (z * energy.force_per_mass(positions)).sum(axis=1)
+            elif isinstance(energy, Friction) and isinstance(energy.contact, GroundContact):
+                work, per_area, at_start = energy.lagged_slopes(positions, z)
+                self._friction -= float(work.sum()) / energy.coefficient if energy.coefficient else 0.0
+                self._areas -= per_area
+                self.start -= at_start
             else:
                 raise TypeError(f"{energy.name}: no derivative by its parameters is known")
 
@@ -200,6 +215,7 @@ class AdjointTerms:
             density=float(self.masses @ model.masses / model.material.density),
             loads=self._loads.copy(),
             held_positions=held,
+            friction=self._friction,
         )
 
 

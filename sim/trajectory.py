@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from sim.damping import rayleigh_damping
 from sim.energy import DeadLoad, Elastic, Energy, Gravity, GroundContact
+from sim.friction import Friction
 from sim.integrator import IMPLICIT_INTEGRATORS, ImplicitEuler, begin_step, predict
 from sim.model import SoftBodyModel, State
 from sim.sensitivity import AdjointTerms, ParameterGradient
@@ -95,6 +96,7 @@ class Trajectory:
             integrator.inertia.dt = h
             integrator.inertia.target.assign(anchor + h * velocities)
             begin_step(integrator.potential, model.to_device(state.positions), model.to_device(anchor), h)
+            terms.start[:] = 0.0
             z, held = terms.solve(after.positions, x_now)
             terms.add(after.positions, z, integrator.newton.energies)
             inertial = model.masses[:, None] * z / h**2
@@ -102,7 +104,7 @@ class Trajectory:
             anchor_bar += inertial + terms.product(lagged, z)
             velocity_bar += inertial * h
             # A component that is held stays where it was.
-            x_bar[k] += p.now * anchor_bar + held
+            x_bar[k] += p.now * anchor_bar + held + terms.start
             v_bar[k] += p.now * velocity_bar + p.velocity * anchor_bar
             a_bar[k] += p.acceleration * velocity_bar
             if p.before:
@@ -124,10 +126,11 @@ class Trajectory:
         anchor = model.to_device(state.positions - dt * state.velocities)
         begin_step(integrator.potential, model.to_device(state.positions), anchor, dt)
         terms.assemble(state.positions)
+        terms.start[:] = 0.0
         terms.add(state.positions, z, integrator.potential)
         terms.masses -= (z * state.accelerations).sum(axis=1)
         anchor_bar = terms.product(lagged, z)
-        x_bar[0] += anchor_bar - terms.product(integrator.potential, z)
+        x_bar[0] += anchor_bar + terms.start - terms.product(integrator.potential, z)
         v_bar[0] -= dt * anchor_bar
 
 
@@ -185,6 +188,10 @@ class Motion:
     like `contact_pressure`."""
     contact_pressure: float | None = None
     """Scale of the contact barrier [Pa]; a tenth of Young's modulus if None."""
+    friction: float = 0.0
+    """Coefficient of friction on the ground."""
+    slip_speed: float = 1e-3
+    """Speed from which on friction is full [m/s]."""
     mass_damping: float = 0.0
     """alpha of C = alpha M + beta K [1/s]."""
     stiffness_damping: float = 0.0
@@ -217,14 +224,15 @@ class Motion:
             energies.append(DeadLoad(model, self.loads))
         if self.ground is not None:
             pressure, distance = self.contact_pressure, self.contact_distance
-            energies.append(
-                GroundContact(
-                    model,
-                    d_hat=2e-3 * model.size if distance is None else distance,
-                    pressure=0.1 * model.material.youngs_modulus if pressure is None else pressure,
-                    offset=self.ground,
-                )
+            contact = GroundContact(
+                model,
+                d_hat=2e-3 * model.size if distance is None else distance,
+                pressure=0.1 * model.material.youngs_modulus if pressure is None else pressure,
+                offset=self.ground,
             )
+            energies.append(contact)
+            if self.friction:
+                energies.append(Friction(contact, self.friction, self.slip_speed))
         energies += rayleigh_damping(model, self.mass_damping, self.stiffness_damping)
         start = State.at_rest(model)
         start = State(

@@ -12,6 +12,7 @@ from sim.damping import StiffnessDamping
 from sim.energy import DeadLoad, Elastic, Gravity, GroundContact
 from sim.material import MATERIAL_NAMES, Material
 from sim.model import SoftBodyModel
+from sim.obstacles import SphereContact
 from sim.sensitivity import equilibrium_gradient
 from sim.solver import Newton, NewtonConfig
 from warp_kernels.elasticity_sensitivity import elastic_sensitivity, sensitivity_kernel
@@ -30,7 +31,7 @@ def equilibrium(
     density: float = 1000.0,
     loads: np.ndarray | None = None,
     held: np.ndarray | None = None,
-    has_ground: bool = False,
+    obstacle: str = "none",
 ) -> tuple:
     """Solve a block that is held at one side, under its weight and loads, and perhaps on the ground."""
     model = SoftBodyModel.from_arrays(points, tets, Material(name, 3.0e4, 0.3, density), mu=mu, lam=lam)
@@ -41,8 +42,10 @@ def equilibrium(
         Gravity(model),
         DeadLoad(model, np.zeros_like(points) if loads is None else loads),
     ]
-    if has_ground:
+    if obstacle == "ground":
         energies.append(GroundContact(model, d_hat=0.1, pressure=3.0e3, offset=-0.08))
+    if obstacle == "sphere":
+        energies.append(SphereContact(model, (1.0, 0.5, -1.1), 1.0, d_hat=0.2, pressure=3.0e3))
     start = points.copy()
     if held is not None:
         start[grid_side] = held[grid_side]
@@ -50,9 +53,9 @@ def equilibrium(
     return model, energies, x, free
 
 
-@pytest.mark.parametrize("has_ground", [False, True], ids=["free", "ground"])
+@pytest.mark.parametrize("obstacle", ["none", "ground", "sphere"])
 def test_equilibrium_gradient_has_a_remainder_of_second_order(
-    has_ground: bool, box: Callable, remainder_slope: Callable
+    obstacle: str, box: Callable, remainder_slope: Callable
 ) -> None:
     points, tets = box((3, 2, 2), (1.5, 1.0, 1.0), jitter=0.2)
     rng = np.random.default_rng(0)
@@ -64,14 +67,14 @@ def test_equilibrium_gradient_has_a_remainder_of_second_order(
 
     def solve(**changes: object) -> tuple:
         given = {"points": points, "mu": mu, "lam": lam, "loads": loads, "held": points} | changes
-        return equilibrium(given.pop("points"), tets, has_ground=has_ground, **given)
+        return equilibrium(given.pop("points"), tets, obstacle=obstacle, **given)
 
     def loss(x: np.ndarray) -> float:
         return float((weights * x).sum() + 0.5 * (x**2).sum())
 
     model, energies, x, free = solve()
-    if has_ground:
-        assert energies[-1].reaction(model.to_device(x)) > 0.1 * 9.81 * model.mass
+    if obstacle != "none":
+        assert np.max(energies[-1].reaction(model.to_device(x))) > 0.1 * 9.81 * model.mass
     g = equilibrium_gradient(model, energies, x, weights + x, free=free)
     directions = {
         "points": (points, 0.02 * rng.normal(size=(n, 3)), g.rest_positions),

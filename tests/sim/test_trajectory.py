@@ -15,7 +15,14 @@ EXACT = NewtonConfig(tolerance=1e-13)
 
 
 def check_gradients(
-    box: Callable, slope_of: Callable, name: str, steps: int, *, has_ground: bool, is_held: bool = False
+    box: Callable,
+    slope_of: Callable,
+    name: str,
+    steps: int,
+    *,
+    has_ground: bool,
+    is_held: bool = False,
+    friction: float = 0.0,
 ) -> None:
     """Hold every gradient of one roll-out against the remainder of its Taylor expansion."""
     points, tets = box((1, 1, 1), (0.5, 0.5, 0.5), jitter=0.0)
@@ -33,6 +40,7 @@ def check_gradients(
         "mu": base.mu * rng.uniform(0.8, 1.2, t),
         "lam": base.lam * rng.uniform(0.8, 1.2, t),
         "density": 1000.0,
+        "friction": friction,
         "loads": 5.0 * rng.normal(size=(n, 3)),
         "positions": points + 0.005 * rng.normal(size=(n, 3)),
         "velocities": np.array([0.2, 0.1, -1.0]) * free + 0.1 * free * rng.normal(size=(n, 3)),
@@ -45,7 +53,7 @@ def check_gradients(
         motion = Motion(
             dt=0.01, steps=steps, integrator=name, positions=p["positions"], velocities=p["velocities"],
             loads=p["loads"], free=free, ground=low - 0.06 if has_ground else None, contact_distance=0.1,
-            contact_pressure=4.0e3, mass_damping=0.5,
+            contact_pressure=4.0e3, mass_damping=0.5, friction=p["friction"], slip_speed=0.1,
         )  # fmt: skip
         trajectory = motion.run(model, EXACT)
         loss = (weights * trajectory.positions).sum() + 0.1 * (speeds * trajectory.velocities).sum()
@@ -64,11 +72,13 @@ def check_gradients(
         "positions": (0.01 * rng.normal(size=(n, 3)), g.initial_positions),
         "velocities": (0.3 * free * rng.normal(size=(n, 3)), g.initial_velocities),
     }
+    if friction:
+        directions["friction"] = (0.2 * friction, g.friction)
     for key, (step, derivative) in directions.items():
         slope = slope_of(
             lambda e: run(**{key: given[key] + e * step})[0],  # noqa: B023
             float(np.sum(derivative * step)),
-            (0.004, 0.002),
+            (0.002, 0.001),
         )
         assert slope >= 1.95, (key, slope)
 
@@ -85,6 +95,18 @@ def test_gradients_of_second_order_integrators(name: str, box: Callable, remaind
     check_gradients(box, remainder_slope, name, 4, has_ground=False, is_held=True)
 
 
+def test_gradients_with_friction(box: Callable, remainder_slope: Callable) -> None:
+    check_gradients(box, remainder_slope, "implicit_euler", 8, has_ground=True, friction=0.4)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", ["implicit_euler", "bdf2"])
+def test_gradients_with_friction_through_fifty_steps(
+    name: str, box: Callable, remainder_slope: Callable
+) -> None:
+    check_gradients(box, remainder_slope, name, 50, has_ground=True, friction=0.4)
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize("has_ground", [False, True], ids=["free", "ground"])
 @pytest.mark.parametrize("name", IMPLICIT_INTEGRATORS)
@@ -95,8 +117,8 @@ def test_gradients_through_fifty_steps(
 
 
 def test_free_fall_has_the_gradients_of_its_closed_form(box: Callable, device: str) -> None:
-    # Implicit Euler: z_k = z_0 + v_0 k dt + (f / m - g) dt^2 k (k + 1) / 2 for the centre of mass; density and
-    # moduli do not matter.
+    # Implicit Euler: z_k = z_0 + v_0 k dt + (f / m - g) dt^2 k (k + 1) / 2 of the centre of mass; density
+    # and moduli do not matter.
     points, tets = box((1, 1, 1))
     k, dt, n = 5, 0.01, len(points)
     trajectory = simulate(
