@@ -33,6 +33,8 @@ ARRAYS: dict[type, tuple[str, ...]] = {
 }
 MAX_BYTES = 1 << 34
 """Largest array that is unpacked from an archive [byte]: a small archive may claim any size."""
+UNPACKED, UNPACKED_PER_BYTE = 1 << 28, 200
+"""Most that an archive may unpack to [byte]: a start, and so much per byte of the file."""
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
@@ -45,9 +47,11 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         raise InputError("not a NumPy archive (.npz)")
     with zipfile.ZipFile(path) as archive:
         size = sum(member.file_size for member in archive.infolist())
-    if size > MAX_BYTES:
+    most = min(MAX_BYTES, UNPACKED + UNPACKED_PER_BYTE * path.stat().st_size)
+    if size > most:
         raise InputError(
-            f"the arrays take {size / 2**30:.0f} GiB unpacked; at most {MAX_BYTES / 2**30:.0f} are read"
+            f"the arrays take {size / 2**30:.1f} GiB unpacked; "
+            f"of a file of this size at most {most / 2**30:.1f} are read"
         )
     try:
         with np.load(path, allow_pickle=False) as data:

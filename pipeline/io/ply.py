@@ -23,6 +23,8 @@ _TYPES = {
 }  # fmt: skip
 _ORDER = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
 _MAX_HEADER = 1 << 20
+_MAX_DIGITS = 64
+"""Longest number in a text file: NumPy takes the room of the longest for each."""
 
 
 @dataclass
@@ -164,7 +166,10 @@ def _header(content: bytes) -> tuple[str, list[_Element], int]:
 
 def _ascii(elements: list[_Element], body: bytes) -> dict[str, dict[str, Any]]:
     """Parse a text body: elements one after the other, values separated by white space."""
-    tokens = np.array(body.split() or [b""])
+    words = body.split() or [b""]
+    if len(max(words, key=len)) > _MAX_DIGITS:
+        raise InputError(f"a number has more than {_MAX_DIGITS} digits: damaged")
+    tokens = np.array(words)
     position, result = 0, {}
     for element in elements:
         properties = element.properties

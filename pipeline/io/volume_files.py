@@ -1,11 +1,15 @@
 """Tetrahedral meshes through meshio, guarded: Gmsh .msh, VTK .vtu and .vtk, Medit .mesh.
 
 meshio ends the process on a file that it cannot identify and writes text files with data that cannot be read
-back, so its readers are called one by one here, and only its binary writers are used.
+back, so its readers are called one by one here, and only its binary writers are used. What compressed arrays
+of a .vtu unpack to is bounded: block by block here, in a guarded process for raw appended ones.
 """
 
 from __future__ import annotations
 
+import base64
+import lzma
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +18,30 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from pipeline.io.geometry import Geometry
+from pipeline.io.guard import read_guarded
 from pipeline.types import TetMesh
+
+UNPACKED, UNPACKED_PER_BYTE = 1 << 28, 200
+"""Most that the compressed arrays of a file may unpack to [byte]: a start, and so much per byte of it."""
 
 _LABELS = ("labels", "gmsh:physical", "medit:ref")
 
 
 def read_volume(path: Path) -> Geometry:
-    """Read tetrahedra (with labels) or, where there are none, triangles and quadrilaterals."""
+    """Read tetrahedra (with labels) or, where there are none, triangles and quadrilaterals.
+
+    Raises:
+        InputError: No linear tetrahedra, or compressed arrays that unpack to more than such a file can need.
+    """
+    if path.suffix.lower() == ".vtu" and _is_packed_raw(path):
+        arguments = {"path": str(path.absolute())}
+        return read_guarded("pipeline.io.volume_files:read_cells", arguments, path.stat().st_size)
+    return read_cells(path)
+
+
+def read_cells(path: str | Path) -> Geometry:
+    """Read in this process; see `read_volume`."""
+    path = Path(path)
     mesh = _reader(path.suffix.lower())(str(path))
     raw = Geometry(np.asarray(mesh.points, dtype=np.float64))
     tets, labels, polygons = [], [], []
@@ -78,10 +99,71 @@ def _reader(suffix: str) -> Any:
 
     return {
         ".msh": meshio.gmsh.read,
-        ".vtu": meshio.vtu.read,
+        ".vtu": _read_vtu,
         ".vtk": meshio.vtk.read,
         ".mesh": meshio.medit.read,
     }[suffix]
+
+
+def _is_packed_raw(path: Path) -> bool:
+    """Whether the arrays are compressed and appended as they are, which meshio unpacks while it parses."""
+    content = path.read_bytes()
+    start = content.find(b"<AppendedData")
+    if start < 0 or b"compressor" not in content[:4096]:
+        return False
+    return b"raw" in content[start : content.find(b">", start)]
+
+
+def _read_vtu(name: str) -> Any:
+    """Read a .vtu by meshio with bounded unpacking."""
+    import meshio
+    from meshio.vtu._vtu import VtuReader, vtu_to_numpy_type
+
+    budget = UNPACKED + UNPACKED_PER_BYTE * Path(name).stat().st_size
+
+    class BoundedReader(VtuReader):
+        """meshio's reader; each compressed array is unpacked up to what is left of the budget."""
+
+        def read_compressed_binary(self, data: str, dtype: np.dtype[Any]) -> NDArray[Any]:
+            nonlocal budget
+            big = self.byte_order == "BigEndian"
+            header = vtu_to_numpy_type[self.header_type]
+            values = _unpack(data, header.newbyteorder(">" if big else "<"), self.compression, budget)
+            budget -= len(values)
+            return np.frombuffer(values, dtype.newbyteorder(">" if big else "<"))
+
+    reader = BoundedReader(name)
+    return meshio.Mesh(reader.points, reader.cells, cell_data=reader.cell_data)
+
+
+def _unpack(data: str, header: np.dtype[Any], compression: str, budget: int) -> bytes:
+    """Unpack an array in base64: number of blocks, size of one, of the last, of each compressed; the blocks.
+
+    Raises:
+        InputError: It unpacks to more than `budget` bytes, or ends before its blocks do.
+    """
+    count = int(np.frombuffer(base64.b64decode(data[: _characters(header.itemsize)]), header, 1)[0])
+    start = _characters((3 + count) * header.itemsize)
+    if start > len(data):
+        raise InputError("a compressed array ends within its header: truncated")
+    sizes = np.frombuffer(base64.b64decode(data[:start]), header, 3 + count)[3:].tolist()
+    packed = memoryview(base64.b64decode(data[start:]))
+    parts, position = [], 0
+    for size in sizes:
+        unpacker = lzma.LZMADecompressor() if "LZMA" in compression else zlib.decompressobj()
+        parts.append(unpacker.decompress(packed[position : position + size], budget + 1))
+        budget -= len(parts[-1])
+        position += size
+        if budget < 0:
+            raise InputError("its compressed arrays unpack to far more than such a file can need: refused")
+        if not unpacker.eof:
+            raise InputError("a compressed array ends within a block: truncated")
+    return b"".join(parts)
+
+
+def _characters(count: int) -> int:
+    """Characters of base64 that hold so many bytes."""
+    return -(-count // 3) * 4
 
 
 def _block_labels(mesh: Any, block: int, count: int) -> NDArray[np.int32] | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import os
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -199,6 +201,96 @@ def test_archives_that_unpack_to_too_much_are_refused_unread(tmp_path, monkeypat
     path = tmp_path / "bomb.npz"
     np.savez_compressed(path, points=np.zeros((1000, 3)))
     with pytest.raises(InputError, match="unpacked"):
+        read_any(path)
+
+
+def test_small_archives_that_unpack_to_much_are_refused(tmp_path, monkeypatch):
+    path = tmp_path / "bomb.npz"
+    np.savez_compressed(path, points=np.zeros((300_000, 3)))  # 7.2 MB of zeros in some 7 kB
+    monkeypatch.setattr("pipeline.io.npz.UNPACKED", 1 << 20)
+    with pytest.raises(InputError, match="unpacked"):
+        read_any(path)
+
+
+def vtu_with_points(packed: bytes, sizes: list[int], count: int) -> bytes:
+    """One tet whose points are an array of zlib blocks, as VTK packs them."""
+    header = np.array([len(sizes), 1 << 15, 0, *sizes], "<u4").tobytes()
+    text = base64.b64encode(header) + base64.b64encode(packed)
+    return b"".join(
+        [
+            b'<VTKFile type="UnstructuredGrid" version="0.1" byte_order="LittleEndian" header_type="UInt32" ',
+            b'compressor="vtkZLibDataCompressor"><UnstructuredGrid>',
+            b'<Piece NumberOfPoints="%d" NumberOfCells="1"><Points>' % count,
+            b'<DataArray type="Float64" Name="p" NumberOfComponents="3" format="binary">',
+            text,
+            b'</DataArray></Points><Cells><DataArray type="Int32" Name="connectivity">0 1 2 3</DataArray>',
+            b'<DataArray type="Int32" Name="offsets">4</DataArray>',
+            b'<DataArray type="Int32" Name="types">10</DataArray></Cells>',
+            b"</Piece></UnstructuredGrid></VTKFile>",
+        ]
+    )
+
+
+def test_a_vtu_whose_arrays_unpack_to_too_much_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.io.volume_files.UNPACKED", 1 << 20)
+    corners = np.vstack([np.zeros(3), np.eye(3)]).tobytes()
+    parts = [zlib.compress(corners[:50]), zlib.compress(corners[50:])]
+    path = tmp_path / "a.vtu"
+    path.write_bytes(vtu_with_points(b"".join(parts), [len(p) for p in parts], 4))
+    assert len(read_tets(path).tets) == 1
+    packed = zlib.compress(corners + b"\0" * (24 * 500_000))  # the header says nothing of 12 MB
+    path.write_bytes(vtu_with_points(packed, [len(packed)], 500_004))
+    with pytest.raises(InputError, match="unpack to far more"):
+        read_any(path)
+    path.write_bytes(vtu_with_points(b"", [1 << 31] * 3, 4))
+    with pytest.raises(InputError):
+        read_any(path)
+
+
+def vtu_appended_raw(points: bytes, count: int) -> bytes:
+    """One tet with all arrays compressed and appended as they are: what ParaView writes."""
+    cells = [np.arange(4, dtype="<i4"), np.array([4], "<i4"), np.array([10], "<i4")]
+    blocks, offsets = b"", []
+    for array in (points, *(c.tobytes() for c in cells)):
+        packed = zlib.compress(array)
+        offsets.append(len(blocks))
+        blocks += np.array([1, len(array), 0, len(packed)], "<u4").tobytes() + packed
+    arrays = [
+        f'<DataArray type="{kind}" Name="{name}" {more} format="appended" offset="{offset}"/>'
+        for kind, name, more, offset in zip(
+            ("Float64", "Int32", "Int32", "Int32"),
+            ("p", "connectivity", "offsets", "types"),
+            ('NumberOfComponents="3"', "", "", ""),
+            offsets,
+        )
+    ]
+    head = (
+        '<?xml version="1.0"?>\n<VTKFile type="UnstructuredGrid" version="1.0" byte_order="LittleEndian" '
+        'header_type="UInt32" compressor="vtkZLibDataCompressor">\n<UnstructuredGrid>\n'
+        f'<Piece NumberOfPoints="{count}" NumberOfCells="1">\n<Points>\n{arrays[0]}\n</Points>\n'
+        f"<Cells>\n{arrays[1]}\n{arrays[2]}\n{arrays[3]}\n</Cells>\n</Piece>\n</UnstructuredGrid>\n"
+        '<AppendedData encoding="raw">\n_'
+    )
+    return head.encode() + blocks + b"\n</AppendedData>\n</VTKFile>\n"
+
+
+def test_a_vtu_with_raw_compressed_arrays_is_read_in_bounds(tmp_path, monkeypatch):
+    corners = np.vstack([np.zeros(3), np.eye(3)])
+    path = tmp_path / "paraview.vtu"
+    path.write_bytes(vtu_appended_raw(corners.tobytes(), 4))
+    np.testing.assert_array_equal(read_tets(path).points, corners)
+    monkeypatch.setattr("pipeline.io.guard.MEMORY", 1 << 30)
+    path.write_bytes(vtu_appended_raw(corners.tobytes() + b"\0" * (24 << 23), 4 + (1 << 23)))
+    with pytest.raises(InputError):
+        read_any(path)
+
+
+def test_text_with_one_long_number_takes_no_room_for_all(tmp_path):
+    path = tmp_path / "a.ply"
+    axes = "".join(f"property double {axis}\n" for axis in "xyz")
+    head = f"ply\nformat ascii 1.0\nelement vertex 2000\n{axes}end_header\n"
+    path.write_text(head + "1" * 100_000 + " 1" * 5999)
+    with pytest.raises(InputError, match="more than 64 digits"):
         read_any(path)
 
 
