@@ -17,9 +17,19 @@ from pipeline.metrics.surface import fan_vertices, self_intersecting_faces
 from pipeline.topology import orient_faces, simplex_edges
 from pipeline.types import Indices, Points
 
+RAGGED = 0.1
+"""Share of open edges above which only intersecting faces are taken out: sheets too near each other, or
+noise, leave slits all over, and patches that grow around what cannot be oriented would take whole sheets
+away."""
+_RAGGED_LOOP = 8
+"""Edges of the loops that are then filled."""
+
 
 def cure(surface: Surface, faces: Indices, rounds: int = 12) -> tuple[Indices, int]:
     """Make a surface manifold and free of self-intersections, and close its small holes that samples cover.
+
+    Where more than `RAGGED` of the edges are open, intersecting faces are removed once, and only loops of few
+    edges are filled; what cannot be oriented stays.
 
     Returns:
         Oriented faces, and how many faces were removed on the way.
@@ -27,6 +37,10 @@ def cure(surface: Surface, faces: Indices, rounds: int = 12) -> tuple[Indices, i
     removed = 0
     heat = np.zeros(len(surface.points), dtype=np.int64)
     stuck = np.zeros(0, dtype=np.int64)
+    if len(faces) and float((simplex_edges(faces)[2] == 1).mean()) > RAGGED:
+        bad = self_intersecting_faces(surface.points, faces, device=surface.device)
+        faces = orient_along_tree(drop_specks(faces[~bad]))[0]
+        return fill_holes(surface, faces, _RAGGED_LOOP)[0], int(bad.sum())
     for _ in range(rounds):
         faces = orient_along_tree(faces)[0]
         bad, where = defects(surface.points, faces, surface.device)

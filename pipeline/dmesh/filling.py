@@ -8,11 +8,13 @@ ends in 2D. What is then still wrong is left to `curing`.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
-from pipeline.dmesh.extraction import face_normals, measure_support
+from pipeline.dmesh.extraction import CHANCE_GAP, PLACES, face_normals, measure_support
 from pipeline.dmesh.selection import SelectionConfig, select_faces
 from pipeline.dmesh.tessellation import signed_distance
 from pipeline.points.neighbors import nearest_neighbors
@@ -35,6 +37,11 @@ class Surface:
     planes: SamplePlanes
     config: SelectionConfig
     device: str = "cpu"
+
+    @cached_property
+    def tree(self) -> cKDTree:
+        """The samples, for the many small queries of single loops."""
+        return cKDTree(self.samples)
 
 
 def drop_specks(faces: Indices, least: int = 6) -> Indices:
@@ -209,14 +216,21 @@ def fill_holes(
         if patch is None:
             failed.append(loop)
             continue
-        support = measure_support(x, patch, surface.samples, surface.planes, surface.device)
-        if covered and support.gap.max() > surface.config.largest_gap:
+        if covered and _largest_gap(surface, patch) > surface.config.largest_gap:
             continue
         added.append(patch)
         known.update(key.of(simplex_edges(patch)[0]).tolist())
     if added:
         faces = np.concatenate([faces, *added]).astype(np.int32)
     return faces, np.concatenate(failed) if failed else np.zeros(0, dtype=np.int64)
+
+
+def _largest_gap(surface: Surface, faces: Indices) -> float:
+    """Return the largest gap (see `Support`) of a few triangles."""
+    places = np.einsum("wk,fkx->fwx", PLACES[3], surface.points[faces]).reshape(-1, 3)
+    distance, near = surface.tree.query(places)
+    typical = np.maximum(surface.planes.spacing[near], surface.planes.typical_spacing)
+    return float((distance / typical / CHANCE_GAP[3]).max())
 
 
 def triangulate_loop(
@@ -237,8 +251,8 @@ def triangulate_loop(
     i, j, k = i[ordered], j[ordered], k[ordered]
     corners = np.stack([i, j, k], axis=1)
     normal, area = face_normals(x, corners.astype(np.int32))
-    near, _ = nearest_neighbors(surface.samples, 1, queries=x[corners].mean(axis=1), device=surface.device)
-    agreement = np.abs(np.einsum("ij,ij->i", normal, surface.planes.normals[near[:, 0]]))
+    near = surface.tree.query(x[corners].mean(axis=1))[1]
+    agreement = np.abs(np.einsum("ij,ij->i", normal, surface.planes.normals[near]))
     longest = (np.linalg.norm(x[corners] - x[corners[:, [1, 2, 0]]], axis=2) ** 2).max(axis=1)
     cost = np.full((n, n, n), np.inf)
     cost[i, j, k] = area * (1 + 4 * (1 - agreement)) + 0.1 * longest

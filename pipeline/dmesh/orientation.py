@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.dmesh.curing import orient_along_tree
 from pipeline.dmesh.extraction import face_normals
 from pipeline.metrics.surface import signed_volume
 from pipeline.points.neighbors import nearest_neighbors
@@ -32,12 +33,15 @@ def orient_outward(
         normals: Given normals of the samples, shape (m, d).
 
     Returns:
-        Faces, and how many edges disagree (not zero on a Moebius strip).
+        Faces, and how many lie at an edge whose faces disagree (not zero on a Moebius strip).
     """
     faces, bad = orient_faces(faces)
     if not len(faces):
         return faces, bad
     d = points.shape[1]
+    if bad and d == 3:
+        faces, wrong = orient_along_tree(faces)
+        bad = int(wrong.sum())
     part = components(faces, d - 1)
     count = int(part.max()) + 1
     flip = np.zeros(count, dtype=bool)

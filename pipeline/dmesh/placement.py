@@ -13,12 +13,13 @@ the vertex onto it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.points.border_samples import BorderSamples
+from pipeline.points.denoising import Noise
 from pipeline.points.neighbors import nearest_neighbors
 from pipeline.points.sample_planes import SamplePlanes
 from pipeline.types import Points
@@ -26,6 +27,8 @@ from pipeline.types import Points
 REACH = 1.5
 """Largest distance from the centroid in units of the root mean square radius of the cell."""
 
+_BENT = 0.125
+"""Deviation of the shape from a plane within half a spacing, at most, in units of the noise."""
 LEAST_VERTICES = 64
 """Vertices placed at least, or all samples where there are fewer."""
 
@@ -44,6 +47,10 @@ class PlacementConfig:
     """Rounds that go to the centroid only."""
     centroid_weight: float = 0.02
     """lambda: pull towards the centroid relative to the planes."""
+    noise_spacing: float = 8.5
+    """Vertex spacing, at least, in units of the noise that was removed from the samples."""
+    noise_centroid_weight: float = 0.1
+    """lambda where noise was removed."""
 
     def __post_init__(self) -> None:
         if not self.samples_per_vertex >= 1:
@@ -54,8 +61,24 @@ class PlacementConfig:
             raise ValueError(
                 f"plain_iterations: expected 0 to iterations = {self.iterations}, got {self.plain_iterations}"
             )
-        if not self.centroid_weight > 0:
-            raise ValueError(f"centroid_weight: expected a positive number, got {self.centroid_weight}")
+        for name in ("centroid_weight", "noise_spacing", "noise_centroid_weight"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}: expected a positive number, got {getattr(self, name)}")
+
+    def for_noise(self, noise: Noise) -> PlacementConfig:
+        """Return the settings for samples from which noise was removed.
+
+        The vertex spacing s is `noise_spacing` times the noise, less where the shape deviates within s / 2
+        from a plane by more than an eighth of the noise: there what noise does matters less than what is
+        missed. An equilateral lattice has one vertex per sqrt(3) / 2 s^2.
+        """
+        spacing = 2 * noise.radius(self.noise_spacing / 2, _BENT) / noise.spacing
+        needed = np.sqrt(3) / 2 * spacing**2
+        return replace(
+            self,
+            samples_per_vertex=max(self.samples_per_vertex, float(needed)),
+            centroid_weight=self.noise_centroid_weight,
+        )
 
 
 def vertex_count(sample_count: int, max_faces: int, dimension: int, config: PlacementConfig) -> int:

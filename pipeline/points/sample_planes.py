@@ -44,6 +44,20 @@ class SamplePlanes:
         return float(np.median(self.residuals))
 
 
+def planes_with_normals(
+    points: Points, normals: Points, residuals: NDArray[np.float64], device: str = "cpu"
+) -> SamplePlanes:
+    """Join samples with normals that are known already, as denoising leaves them."""
+    d = points.shape[1]
+    neighbors, distance = nearest_neighbors(points, min(PATCH_NEIGHBORS[d], len(points) - 1), device=device)
+    spacing = distance[:, : _ring(d, neighbors.shape[1])].mean(axis=1)
+    return SamplePlanes(normals, residuals, spacing, neighbors)
+
+
+def _ring(dimension: int, available: int) -> int:
+    return min(6 if dimension == 3 else 2, available)
+
+
 def estimate_planes(points: Points, normals: Points | None = None, device: str = "cpu") -> SamplePlanes:
     """Fit a plane to every sample, then let each take the best plane among its neighbours'.
 
@@ -55,8 +69,7 @@ def estimate_planes(points: Points, normals: Points | None = None, device: str =
     n, d = points.shape
     k = min(PATCH_NEIGHBORS[d], n - 1)
     neighbors, distance = nearest_neighbors(points, k, device=device)
-    ring = min(6 if d == 3 else 2, k)
-    spacing = distance[:, :ring].mean(axis=1)
+    spacing = distance[:, : _ring(d, k)].mean(axis=1)
     vector = wp.vec2d if d == 2 else wp.vec3d
     x: wp.array = wp.array(points, dtype=vector, device=device)
     table: wp.array = wp.array(neighbors, dtype=wp.int32, device=device)

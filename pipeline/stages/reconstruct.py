@@ -25,8 +25,9 @@ from pipeline.dmesh.selection import SelectionConfig
 from pipeline.errors import StageError
 from pipeline.metrics.surface import self_intersecting_faces, surface_summary
 from pipeline.points.border_samples import BorderSamples, find_border_samples
+from pipeline.points.denoising import denoise, estimate_noise
 from pipeline.points.normalization import Samples, normalize_samples
-from pipeline.points.sample_planes import SamplePlanes, estimate_planes
+from pipeline.points.sample_planes import estimate_planes, planes_with_normals
 from pipeline.points.thinning import thin
 from pipeline.stages.stage import Stage
 from pipeline.topology import compact, orient_faces
@@ -58,12 +59,14 @@ class RefinementConfig:
     """Rounds after coarsening, each with edge flips; one is kept where it brings the samples nearer."""
     final_damping: float = 0.05
     """Pull of a vertex back along the surface in those rounds."""
+    noise_damping: float = 0.2
+    """Pull of a vertex back along the surface in all rounds where samples had to be denoised."""
 
     def __post_init__(self) -> None:
         for name in ("rounds", "final_rounds"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: expected 0 or more, got {getattr(self, name)}")
-        for name in ("damping", "normal_damping", "final_damping"):
+        for name in ("damping", "normal_damping", "final_damping", "noise_damping"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: expected a positive number, got {getattr(self, name)}")
 
@@ -146,7 +149,13 @@ class _Reconstruction:
         self.config, self.context, self.given = config, context, samples.normals
         self.samples, self.normalization = samples.points, samples.normalization
         self._report("planes", 0, 1)
-        self.planes: SamplePlanes = estimate_planes(self.samples, samples.normals, context.device)
+        self.noise = estimate_noise(self.samples, context.rng(), context.device)
+        if self.noise.is_large:
+            self.samples, normals, residuals = denoise(self.samples, self.noise, context.device)
+            normals = normals if samples.normals is None else samples.normals
+            self.planes = planes_with_normals(self.samples, normals, residuals, context.device)
+        else:
+            self.planes = estimate_planes(self.samples, samples.normals, context.device)
         self.border: BorderSamples = find_border_samples(self.samples, self.planes)
         length = self.normalization.length
         self._report(
@@ -154,7 +163,7 @@ class _Reconstruction:
             1,
             1,
             spacing=self.planes.typical_spacing * length,
-            noise=self.planes.noise * length,
+            noise=self.noise.deviation * length,
             border_samples=len(self.border.index),
         )
 
@@ -178,7 +187,7 @@ class _Reconstruction:
             self.context.checkpoint(_COARSE, points=points, faces=faces)
         self._report("orientation", 0, 1)
         faces, disagreeing = orient_outward(points, faces, self.samples, self.given, self.context.device)
-        self.context.count("misoriented_edges", disagreeing, "edges whose faces cannot be oriented alike")
+        self.context.count("misoriented_faces", disagreeing, "faces that cannot be oriented like a neighbour")
         points, faces, _ = compact(points, faces)
         self._check_explained(points, faces)
         mesh = SurfaceMesh(self.normalization.undo(points), faces, frame=cloud.frame)
@@ -191,6 +200,8 @@ class _Reconstruction:
     def _place(self) -> Points:
         """Thin the samples and relax the rest."""
         settings = self.config.placement
+        if self.noise.is_large:
+            settings = settings.for_noise(self.noise)
         count = vertex_count(len(self.samples), self.config.max_faces, self.samples.shape[1], settings)
         start, _ = thin(
             self.samples, count, self.planes.typical_spacing, self.context.rng(), self.context.device
@@ -269,7 +280,7 @@ class _Reconstruction:
                 self.samples,
                 self.planes,
                 self.border,
-                damping=settings.damping,
+                damping=settings.damping if not self.noise.is_large else settings.noise_damping,
                 normal_damping=settings.normal_damping,
                 largest_step=0.5,
                 device=self.context.device,
@@ -312,7 +323,7 @@ class _Reconstruction:
                 self.samples,
                 self.planes,
                 BorderSamples.none(3),
-                damping=settings.final_damping,
+                damping=settings.final_damping if not self.noise.is_large else settings.noise_damping,
                 normal_damping=settings.normal_damping,
                 largest_step=0.3,
                 device=device,

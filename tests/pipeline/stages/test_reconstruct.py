@@ -59,6 +59,16 @@ def test_a_sphere_is_closed_and_fits(device: str) -> None:
     assert s["aspect_ratio"]["above_4_percent"] < 0.1
 
 
+def test_a_noisy_sphere_is_closed_and_smoother_than_its_samples() -> None:
+    noise = 0.03
+    points = sphere(8000) + np.random.default_rng(1).normal(0, noise, (8000, 3))
+    mesh = reconstruct(PointCloud(points))
+    assert_closed(mesh, 2)
+    # Between the vertices lies at most the sagitta s^2 / 8 of edges s of some 9 noise deviations.
+    offset = np.abs(np.linalg.norm(mesh.points[mesh.faces].mean(axis=1), axis=1) - 1)
+    assert offset.mean() < noise / 2
+
+
 @pytest.mark.parametrize("count", [3000, 12000])
 def test_the_bunny_is_closed(count: int) -> None:
     context = RunContext()
