@@ -10,6 +10,7 @@ from sim.material import MATERIAL_NAMES, Material, lame_parameters
 from sim.model import SoftBodyModel, State
 from sim.modes import Modes, lowest_modes, stable_time_step
 from sim.obstacles import MeshContact, SphereContact
+from sim.quadratic import discretization_error, elastic_of, refine_degree
 from sim.readiness import measure_readiness
 from sim.scenario import SCENARIOS, Drop, ScenarioResult, Stretch, make_scenario
 from sim.sensitivity import ParameterGradient, equilibrium_gradient
@@ -35,11 +36,14 @@ __all__ = [
     "State",
     "Stretch",
     "Trajectory",
+    "discretization_error",
+    "elastic_of",
     "equilibrium_gradient",
     "lame_parameters",
     "lowest_modes",
     "make_scenario",
     "measure_readiness",
+    "refine_degree",
     "roll_out",
     "simulate",
     "stable_time_step",

@@ -83,6 +83,10 @@ class Elastic:
 
     def value(self, x: wp.array) -> float:
         elasticity.elastic_energy(self.kernels, x, self.model.elements, self._energy, self._volume_ratio)
+        return self.sum_of_tets()
+
+    def sum_of_tets(self) -> float:
+        """Return the sum of the energies of the tets as evaluated last [J]."""
         return total(self._energy)
 
     def gradient(self, x: wp.array, out: wp.array) -> None:
@@ -160,7 +164,7 @@ class Gravity(DeadLoad):
 
     def __init__(self, model: SoftBodyModel, acceleration: ArrayLike = (0.0, 0.0, -9.81)) -> None:
         self.acceleration = np.asarray(acceleration, dtype=np.float64)
-        super().__init__(model, model.masses[:, None] * self.acceleration)
+        super().__init__(model, model.load_masses[:, None] * self.acceleration)
 
 
 class GroundContact:

@@ -136,6 +136,11 @@ class SoftBodyModel:
         return float(self.masses.sum())
 
     @cached_property
+    def load_masses(self) -> Floats:
+        """Mass that the weight of each vertex counts [kg], shape (n,): the integral of its shape function."""
+        return self.masses
+
+    @cached_property
     def size(self) -> float:
         """Longest side of the bounding box [m]."""
         return float(np.ptp(self.rest_positions, axis=0).max())

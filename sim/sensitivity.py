@@ -28,6 +28,7 @@ from sim.energy import DeadLoad, Elastic, Energy, Gravity, GroundContact, Inerti
 from sim.friction import Friction
 from sim.model import SoftBodyModel
 from sim.obstacles import ObstacleContact
+from sim.quadratic import QuadraticElastic
 from sim.solver import Newton, NewtonConfig
 from warp_kernels import contact
 from warp_kernels.elasticity_sensitivity import elastic_sensitivity, sensitivity_kernel
@@ -152,7 +153,7 @@ class AdjointTerms:
         self._loads += self.newton.free * z
         x = self.model.to_device(positions)
         for energy in energies:
-            if isinstance(energy, Elastic):
+            if isinstance(energy, Elastic) and not isinstance(energy, QuadraticElastic):
                 self._add_elastic(energy, x, z)
             elif isinstance(energy, Gravity):
                 self.masses += z @ energy.acceleration

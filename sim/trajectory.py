@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.damping import rayleigh_damping
-from sim.energy import DeadLoad, Elastic, Energy, Gravity, GroundContact
+from sim.energy import DeadLoad, Energy, Gravity, GroundContact
 from sim.friction import Friction
 from sim.integrator import IMPLICIT_INTEGRATORS, ImplicitEuler, begin_step, predict
 from sim.model import SoftBodyModel, State
+from sim.quadratic import elastic_of
 from sim.sensitivity import AdjointTerms, ParameterGradient
 from sim.solver import NewtonConfig
 
@@ -219,7 +220,7 @@ class Motion:
         Raises:
             SimulationDiverged: A step was not solved; carries the last good state.
         """
-        energies: list[Energy] = [Elastic(model), Gravity(model, self.gravity)]
+        energies: list[Energy] = [elastic_of(model), Gravity(model, self.gravity)]
         if self.loads is not None:
             energies.append(DeadLoad(model, self.loads))
         if self.ground is not None:

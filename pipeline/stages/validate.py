@@ -24,6 +24,7 @@ from pipeline.types import Check, SimReport, TetMesh
 from sim.errors import SimulationDiverged
 from sim.material import Material
 from sim.model import SoftBodyModel
+from sim.quadratic import discretization_error
 from sim.readiness import measure_readiness, structure
 from sim.scenario import default_settings, make_scenario, settings_of
 from sim.solver import NewtonConfig
@@ -167,6 +168,9 @@ class ValidateConfig:
     """Limit of each check by name; null leaves the check out."""
     solver: NewtonConfig = field(default_factory=NewtonConfig)
     """Newton's tolerance, iterations and linear solver."""
+    error_estimate: bool = False
+    """Also solve the sag under the own weight with quadratic tets, and report by how much the linear ones of
+    the scenarios are too stiff; costs a solve with about eight times as many unknowns."""
 
     def __post_init__(self) -> None:
         scenarios = {}
@@ -250,6 +254,12 @@ def _metrics(model: SoftBodyModel, mesh: TetMesh, loose: int, config: ValidateCo
     bodies = defects["components"] - defects["hinges"]
     metrics["extra_zero_modes"] = None if modes is None else modes - 6 * bodies
     metrics["quality"] = quality_summary(mesh)
+    if config.error_estimate:
+        try:
+            metrics.update(discretization_error(model, gravity=GRAVITY))
+        except ArithmeticError as error:
+            metrics["sag_error"] = None
+            log.warning("the error estimate was not found: %s", error)
     return metrics
 
 

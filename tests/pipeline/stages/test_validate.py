@@ -51,6 +51,14 @@ def test_report_is_plain_json() -> None:
     assert len(text) < 100_000
 
 
+def test_error_estimate_is_reported_when_asked() -> None:
+    plain = validate(box_mesh(), ValidateConfig(scenarios={}))
+    assert "sag_error" not in plain.metrics
+    metrics = validate(box_mesh(), ValidateConfig(scenarios={}, error_estimate=True)).metrics
+    assert 0.0 < metrics["linear_sag"] < metrics["quadratic_sag"]
+    assert 0.0 < metrics["sag_error"] < 1.0
+
+
 def test_units_and_up_axis_do_not_matter() -> None:
     # The same body, 1 x 1 x 2 m, in metres and Z up, and in millimetres and Y up: (x, y, z) -> (x, z, -y).
     mesh = box_mesh()
