@@ -20,10 +20,12 @@ from warp_kernels.mesh_query import FACES_PER_LEAF, WindingTree, closest_point, 
 Points = NDArray[np.float64]
 Indices = NDArray[np.int32]
 
-ACCURACY = 4.0
+ACCURACY = 5.0
 """Clusters farther than this many radii are expanded: errors of at most 1e-2, 1e-3 on average."""
 
-COARSE_ACCURACY, COARSE_ERROR = 2.0, 0.06
+FINE_ACCURACY = 8.0
+"""Radii where a point is close to the level."""
+COARSE_ACCURACY, COARSE_ERROR = 2.0, 0.08
 """Radii of the first look at which side of a level a point is on, and its largest error where the surface
 winds once; where it winds several times the error grows with their number."""
 
@@ -107,7 +109,7 @@ class SurfaceQuery:
         """Tell where the winding number is above a level, shape (m,): quickly, with care near the level."""
         value = self.winding_number(queries, COARSE_ACCURACY)
         close = np.abs(value - level) < COARSE_ERROR
-        value[close] = self.winding_number(np.asarray(queries)[close], 2.0 * ACCURACY)
+        value[close] = self.winding_number(np.asarray(queries)[close], FINE_ACCURACY)
         return value > level
 
     def ray_distance(self, origins: Points, directions: Points, limit: float) -> Points:
@@ -132,10 +134,10 @@ class SurfaceQuery:
 
 
 def _winding_tree(corners: Points, device: str) -> WindingTree:
-    """Cluster triangles, corners (f, 3, 3) within [-1, 1]^3, into a complete binary tree in Morton order."""
-    corners = corners[np.argsort(_morton_code(corners.mean(axis=1)), kind="stable")]
+    """Cluster triangles, corners (f, 3, 3), into a complete binary tree by halving along the longest side."""
     face_count = len(corners)
     leaf_count = 1 << int(np.ceil(np.log2(max(1.0, face_count / FACES_PER_LEAF))))
+    corners = corners[_split_order(corners.mean(axis=1), leaf_count)]
     slots = leaf_count * FACES_PER_LEAF
     # Faces are spread evenly over the leaves; empty slots repeat one point, whose solid angle is 0.
     slot = (np.arange(face_count) * slots) // face_count
@@ -179,15 +181,20 @@ def _winding_tree(corners: Points, device: str) -> WindingTree:
     return tree
 
 
-def _morton_code(points: Points) -> NDArray[np.int64]:
-    """Interleave the bits of points within [-1, 1]^3 (21 per axis): near points get near codes mostly."""
-    cell = np.clip((0.5 * points + 0.5) * (1 << 21), 0, (1 << 21) - 1).astype(np.int64)
-    for shift, mask in (
-        (32, 0x1F00000000FFFF),
-        (16, 0x1F0000FF0000FF),
-        (8, 0x100F00F00F00F00F),
-        (4, 0x10C30C30C30C30C3),
-        (2, 0x1249249249249249),
-    ):
-        cell = (cell | (cell << shift)) & mask
-    return cell[:, 0] | (cell[:, 1] << 1) | (cell[:, 2] << 2)
+def _split_order(points: Points, leaf_count: int) -> NDArray[np.int64]:
+    """Order points (m, 3) so that runs of them are compact: halved along their longest side, again and again.
+
+    Runs end where the leaves of a complete binary tree do, over which the points are spread evenly.
+    """
+    count = len(points)
+    order = np.arange(count)
+    node_count = 1
+    while node_count < leaf_count:
+        node = (np.arange(count) * node_count) // count
+        start = np.flatnonzero(np.concatenate([[True], node[1:] != node[:-1]]))
+        placed = points[order]
+        extent = np.maximum.reduceat(placed, start) - np.minimum.reduceat(placed, start)
+        axis = np.repeat(extent.argmax(axis=1), np.diff(np.append(start, count)))
+        order = order[np.lexsort((placed[np.arange(count), axis], node))]
+        node_count *= 2
+    return order

@@ -12,7 +12,7 @@ by its first-order expansion about the centre p: r = p - q, N = sum A_i n_i and 
     4 pi w = N.r / |r|^3 + trace(M) / |r|^3 - 3 r.M r / |r|^5
 
 Source: Barill, Dickson, Schmidt, Levin, Jacobson 2018, Fast Winding Numbers for Soups and Clouds. Clusters
-are the nodes of a complete binary tree over faces in Morton order, stored as a heap (root 1).
+are the nodes of a complete binary tree over faces, halved along the longest side, stored as a heap (root 1).
 """
 
 from __future__ import annotations

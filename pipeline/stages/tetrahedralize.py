@@ -17,15 +17,16 @@ from pipeline.errors import StageError
 from pipeline.stages.stage import Stage
 from pipeline.surface_query import SurfaceQuery
 from pipeline.tetmesh.cleaning import area_vectors, clean_surface
-from pipeline.tetmesh.creases import find_creases, spread_on_creases
+from pipeline.tetmesh.creases import crease_curve, find_creases, spread_on_creases
 from pipeline.tetmesh.delaunay import relax_interior, tessellate, tet_volumes
 from pipeline.tetmesh.deviation import deviations, fit_boundary
 from pipeline.tetmesh.lattice import interior_points
 from pipeline.tetmesh.occupancy import make_occupancy
+from pipeline.tetmesh.refinement import SIDE_STEP, choose_new, far_places, sides_of
 from pipeline.tetmesh.sampling import SurfaceSamples, corner_normals, sample_faces, spread_points
 from pipeline.tetmesh.sizing import MOST_CELLS, AdaptedSizeField, SizeField, grid_cells, local_sizes
 from pipeline.tetmesh.solid import Solid, extract_solid, is_flat
-from pipeline.topology import boundary_faces, components, simplex_edges
+from pipeline.topology import boundary_edges, boundary_faces, components, simplex_edges
 from pipeline.types import SurfaceMesh, TetMesh
 
 log = logging.getLogger("simmesh")
@@ -59,6 +60,8 @@ class TetrahedralizeConfig:
     """Steps that spread the surface points evenly."""
     relax_iterations: int = 5
     """Steps that move interior points to their optimal Delaunay positions."""
+    refine_rounds: int = 3
+    """Rounds that add surface points where the boundary is far from the surface: webs, cut tips, chords."""
     fit_surface: bool = True
     """Move boundary vertices off the surface by the least-squares offsets that halve the mean deviation."""
 
@@ -77,6 +80,7 @@ class TetrahedralizeConfig:
             ("adapt_exponent", 0.0 <= self.adapt_exponent <= 1.0, "0 to 1"),
             ("lloyd_iterations", 1 <= self.lloyd_iterations <= 1000, "1 to 1000"),
             ("relax_iterations", 0 <= self.relax_iterations <= 1000, "0 to 1000"),
+            ("refine_rounds", 0 <= self.refine_rounds <= 100, "0 to 100"),
         )
         for name, is_good, wanted in checks:
             if not is_good:
@@ -134,6 +138,9 @@ class _Work:
         self.clean = clean_surface(surface.points, surface.faces, context)
         clean = self.clean
         self.query = SurfaceQuery(clean.points, clean.faces, context.device)
+        self.context.count(
+            "open_edges", len(boundary_edges(clean.faces)), "open edges; the solid ends at the half level set"
+        )
         self.context.record(1, total=self.steps, phase="clean", faces=len(clean.faces))
         normals = corner_normals(clean.points, clean.faces, config.crease_angle)
         few = sample_faces(clean.points, clean.faces, normals, 20_000, self.rng)
@@ -156,6 +163,7 @@ class _Work:
         # About 25 samples per surface point; a compact body of t tets has about 5 t^(2/3) surface points.
         count = int(np.clip(130.0 * self.target ** (2.0 / 3.0), 20_000, 1_000_000))
         self.samples: SurfaceSamples = sample_faces(clean.points, clean.faces, normals, count, self.rng)
+        self.few = self.samples.some(max(50_000, count // 4))
         self.creases = find_creases(clean.points, clean.faces, config.crease_angle)
         self.context.record(2, total=self.steps, phase="sizes", base=self.field.base * clean.diagonal)
 
@@ -180,9 +188,7 @@ class _Work:
             points = relax_interior(
                 points, surface_count, self.field, rule, self.config.relax_iterations, self.rng
             )
-            # Of several attempts only the last one made the mesh: what the others repaired does not count.
-            repairs = _Repairs(device=self.context.device, seed=self.context.seed)
-            solid = extract_solid(points, surface_count, self.clean, self.query, self.rng, repairs)
+            solid, fixed_count, repairs = self._refine(points, surface_count, fixed_count)
             ratio = len(solid.tets) / self.target
             self.context.record(self.steps - 1, total=self.steps, phase="mesh", tets=len(solid.tets))
             if self.config.edge_length is not None or 0.85 <= ratio <= 1.15:
@@ -191,6 +197,43 @@ class _Work:
         for name, value, message in repairs.found:
             self.context.count(name, value, message)
         return solid, fixed_count
+
+    def _refine(self, points: Points, surface_count: int, fixed_count: int) -> tuple[Solid, int, _Repairs]:
+        """Extract the solid, add surface points where its boundary is far from the surface; keep the best."""
+        curve = crease_curve(self.clean.points, self.creases, 0.05 * self.field.values.min())
+        lowest, added = np.inf, 0
+        for k in range(self.config.refine_rounds + 1):
+            # Only the solid that is kept counts: not what others repaired.
+            found = _Repairs(device=self.context.device, seed=self.context.seed)
+            solid = extract_solid(points, surface_count, self.clean, self.query, self.rng, found)
+            places, excess = far_places(
+                solid.points, solid.tets, self.query, self.few, self.field, self.context.device
+            )
+            # The fourth power: a web outweighs many chords, a place that stays far does not hide the others.
+            score = float((excess**4).sum())
+            if score < lowest:
+                lowest, best, repairs, fixed = score, solid, found, fixed_count
+                repairs.count(
+                    "refined_places", added, "surface points added where the boundary was far from it"
+                )
+            if k == self.config.refine_rounds or not len(places):
+                break
+            on_crease, others = choose_new(places, excess, points[:surface_count], curve, self.field)
+            if not len(on_crease) + len(others):
+                break
+            points = np.concatenate(
+                [
+                    points[:fixed_count],
+                    on_crease,
+                    points[fixed_count:surface_count],
+                    others,
+                    points[surface_count:],
+                ]
+            )
+            fixed_count += len(on_crease)
+            added += len(on_crease) + len(others)
+            surface_count += len(on_crease) + len(others)
+        return best, fixed, repairs
 
     def _points(self, iterations: int) -> tuple[Points, int, int]:
         """Return crease, other surface and interior points; how many on the surface, how many on creases."""
@@ -216,6 +259,7 @@ class _Work:
         faces, _ = boundary_faces(tets)
         self._check_closure(points, faces)
         self._check_parts(points, faces)
+        self._tell_buried()
         on_crease = solid.source < fixed_count
         if self.config.fit_surface:
             points, back = fit_boundary(points, tets, self.query, on_crease)
@@ -228,9 +272,7 @@ class _Work:
                 len(np.union1d(back, flat)),
                 "boundary vertices kept on the surface to keep their tets",
             )
-        to_mesh, to_surface = deviations(
-            points, tets, self.query, self.samples.some(50_000), self.context.device
-        )
+        to_mesh, to_surface = deviations(points, tets, self.query, self.few, self.context.device)
         self.context.record(
             self.steps,
             total=self.steps,
@@ -254,12 +296,8 @@ class _Work:
         edges = edges[on_crease[edges].all(axis=1)]
         if not len(edges):
             return None
-        a, b = (self.clean.points[self.creases.edges[:, k]] for k in range(2))
         length = np.linalg.norm(points[edges[:, 1]] - points[edges[:, 0]], axis=1)
-        count = np.maximum(1, np.ceil(np.linalg.norm(b - a, axis=1) / (0.05 * length.min()))).astype(int)
-        row = np.repeat(np.arange(len(a)), count)
-        t = (np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count) + 0.5) / count[row]
-        on_curve = a[row] + t[:, None] * (b - a)[row]
+        on_curve = crease_curve(self.clean.points, self.creases, 0.05 * length.min())
         distance, _ = cKDTree(on_curve).query(points[edges].mean(axis=1))
         return edges[distance < 0.2 * length]
 
@@ -284,6 +322,14 @@ class _Work:
                 open_count,
                 100 * share,
             )
+
+    def _tell_buried(self) -> None:
+        """Warn where the surface lies within the solid: parts that pierce each other, inner sheets."""
+        places = self.samples.some(4000)
+        behind, before = sides_of(self.query, places, SIDE_STEP * self.field(places))
+        share = float((behind & before).mean())
+        if share > 0.001:
+            log.warning("%.1f %% of the surface lies within the solid: parts pierce each other", 100 * share)
 
     def _check_parts(self, points: Points, faces: Indices) -> None:
         """Count parts of the input of which most is missing in the solid."""
@@ -324,5 +370,5 @@ STAGE = Stage(
     config=TetrahedralizeConfig,
     inputs=("surface_mesh",),
     output="tet_mesh",
-    version=1,
+    version=2,
 )

@@ -101,6 +101,15 @@ def spread_on_creases(
     return sites[kept]
 
 
+def crease_curve(points: Points, graph: CreaseGraph, step: float) -> Points:
+    """Return points at most `step` apart along all creases, shape (c, 3)."""
+    a, b = (points[graph.edges[:, k]] for k in range(2))
+    count = np.maximum(1, np.ceil(np.linalg.norm(b - a, axis=1) / step)).astype(np.int64)
+    row = np.repeat(np.arange(len(a)), count)
+    t = (np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count) + 0.5) / count[row]
+    return a[row] + t[:, None] * (b - a)[row]
+
+
 def _chains(edges: Indices, steps: Points, is_corner: NDArray, n: int) -> tuple[NDArray, NDArray, Points]:
     """Split the crease graph into chains; return (chain, vertex, parameter), sorted by chain and parameter.
 
