@@ -56,12 +56,17 @@ def read_stage(
     path: str | Path, want: str = "any", largest: bool = False, prim: str | None = None
 ) -> Geometry:
     """Read the geometry of a stage in this process; see `read_usd`."""
-    from pxr import Tf, Usd, UsdGeom
+    from pxr import Tf, Usd
 
     try:
-        stage = Usd.Stage.Open(str(path))
+        return _geometry(Usd.Stage.Open(str(path)), Path(path).name, want, largest, prim)
     except Tf.ErrorException as error:
         raise InputError(f"damaged, or not a USD file: {tf_message(error)}") from error
+
+
+def _geometry(stage: Any, name: str, want: str, largest: bool, prim: str | None) -> Geometry:
+    from pxr import UsdGeom
+
     root = stage.GetPseudoRoot() if prim is None else _prim_at(stage, prim)
     found: dict[str, list[Geometry]] = {"tets": [], "surface": [], "points": []}
     shown: list[bool] = []
@@ -101,14 +106,14 @@ def read_stage(
     if len(parts) > 1:
         what = "prims of the stage left out" if largest else "prims of the stage read as one"
         raw.notes.append(("prims_left_out" if largest else "prims_merged", len(parts) - largest, what))
-    _set_frame(raw, stage, Path(path).name)
+    _set_frame(raw, stage, name)
     return raw
 
 
 def tf_message(error: Exception) -> str:
     """The first thing that USD says, without the places in its own source that it adds."""
     quoted = re.findall(r" : '(.*?)'\s*(?:$|\n)", str(error), flags=re.DOTALL)
-    return " ".join((quoted[0] if quoted else str(error)).split())[:200]
+    return " ".join((quoted[0] if quoted else str(error)).split())[:200] or "its values cannot be read"
 
 
 def check_package(path: Path) -> None:
