@@ -1,6 +1,6 @@
 """Time of one implicit step and its parts, beside scipy on the same matrix; CPU seconds, warm.
 
-    python benchmarks/bench_simulation.py [--cells 10 15] [--peer]
+    python benchmarks/bench_simulation.py [--cells 10 15] [--gradient] [--peer]
 
 One row per box of Kuhn tets that has just landed. "splu" is `scipy.sparse.linalg.splu` with its own ordering
 on the matrix of a Newton step: the reference for "direct", which orders blocks and only once. `--peer` adds a
@@ -23,8 +23,10 @@ from sim.integrator import ImplicitEuler
 from sim.linear_solver import ConjugateGradient, DirectSolver
 from sim.material import Material
 from sim.model import SoftBodyModel, State
+from sim.quadratic import discretization_error
 from sim.readiness import measure_readiness
 from sim.solver import NewtonConfig
+from sim.trajectory import Motion
 
 
 def kuhn_box(n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -92,6 +94,26 @@ def measure(cells: int) -> dict[str, float]:
     }
 
 
+def measure_gradient(cells: int, steps: int = 10) -> dict[str, float]:
+    """Return the times of a roll-out with impact, of its gradient, and of a quadratic static solve."""
+    points, tets = kuhn_box(cells)
+    model = SoftBodyModel.from_arrays(points, tets, Material(youngs_modulus=1.0e6))
+    velocities = np.tile([0.0, 0.0, -1.0], (len(points), 1))
+    motion = Motion(dt=0.01, steps=steps, ground=-0.01, velocities=velocities)
+    start = time.process_time()
+    trajectory = motion.run(model)
+    forward = time.process_time() - start
+    upstream = np.zeros((steps + 1, *points.shape))
+    upstream[-1] = 1.0
+    backward = cpu_time(lambda: trajectory.backward(upstream), 1)
+    return {
+        "roll-out": forward,
+        "iterations": trajectory.newton_iterations,
+        "backward": backward,
+        "linear and quadratic sag": cpu_time(lambda: discretization_error(model), 1),
+    }
+
+
 def peer(cells: int) -> float:
     """Return the CPU time of one SolverVBD step of 10 iterations [s], warm."""
     import newton
@@ -133,11 +155,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cells", type=int, nargs="+", default=[6, 10, 15])
     parser.add_argument("--peer", action="store_true")
+    parser.add_argument("--gradient", action="store_true", help="roll-out, its gradient, quadratic tets")
     arguments = parser.parse_args()
     wp.config.quiet = True
-    measure(2)  # compiles
+    run = measure_gradient if arguments.gradient else measure
+    run(2)  # compiles
     for cells in arguments.cells:
-        row: dict[str, float] = measure(cells)
+        row: dict[str, float] = run(cells)
         if arguments.peer:
             row["newton vbd 10"] = peer(cells)
         print("  ".join(f"{k} {v:.4g}" for k, v in row.items()), flush=True)
