@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from sim.energy import Elastic, Energy, diagonal_pattern, total
 from sim.linear_solver import BlockMatrix
 from sim.model import SoftBodyModel
+from sim.quadratic import elastic_of
 from warp_kernels import damping, time_integration
 
 
@@ -75,7 +76,7 @@ class StiffnessDamping:
 
     Args:
         time: beta [s].
-        elastic: Whose stiffness; that of linear tets if None.
+        elastic: Whose stiffness; that of the model's element if None.
     """
 
     name = "stiffness damping"
@@ -84,7 +85,7 @@ class StiffnessDamping:
         if not time > 0.0:
             raise ValueError(f"time: expected a positive number [s], got {time}")
         self.model, self.time = model, time
-        self.elastic = elastic or Elastic(model)
+        self.elastic = elastic or elastic_of(model)
         self._rows, self._columns = self.elastic.pattern()
         free = np.ones((model.vertex_count, 3))
         self._matrix = BlockMatrix(model.vertex_count, self._rows, self._columns, free, model.device)

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from scipy.sparse import bsr_matrix, csc_matrix, csr_matrix, diags, identity
 from scipy.sparse.linalg import eigsh
 
-from sim.energy import Elastic
 from sim.linear_solver import BlockMatrix, factor_as_ordered, fill_reducing_order
 from sim.model import SoftBodyModel
+from sim.quadratic import elastic_of
 
 Floats = NDArray[np.float64]
 
@@ -46,13 +46,9 @@ class Modes:
     """Largest |K u - w^2 M u| in the norm of M^-1, over w^2 of the highest of them."""
 
 
-def rest_stiffness(model: SoftBodyModel, elastic: Elastic | None = None) -> bsr_matrix:
-    """Return the stiffness matrix at rest [N/m], shape (3 n, 3 n).
-
-    Args:
-        elastic: Of another element than linear tets; it must not be projected.
-    """
-    elastic = elastic or Elastic(model, is_projected=False)
+def rest_stiffness(model: SoftBodyModel) -> bsr_matrix:
+    """Return the stiffness matrix at rest in the element of the model [N/m], shape (3 n, 3 n)."""
+    elastic = elastic_of(model, is_projected=False)
     rows, columns = elastic.pattern()
     matrix = BlockMatrix(model.vertex_count, rows, columns, np.ones((model.vertex_count, 3)), model.device)
     elastic.hessian(model.to_device(model.rest_positions), matrix.blocks)
@@ -96,7 +92,7 @@ def lowest_modes(
     Args:
         count: How many; at most the free components.
         free: Components that may move, shape (n, 3) of 0 and 1; all if None.
-        stiffness: [N/m], shape (3 n, 3 n); that of linear tets if None.
+        stiffness: [N/m], shape (3 n, 3 n); that at rest if None.
         tolerance: Residual at which the iteration ends; rounding may end it before, see `Modes.residual`.
 
     Raises:

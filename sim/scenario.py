@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from sim.energy import Elastic, Gravity, GroundContact
 from sim.integrator import ImplicitEuler, Relaxation
 from sim.model import SoftBodyModel, State
+from sim.quadratic import elastic_of
 from sim.solver import Newton, NewtonConfig
 
 Floats = NDArray[np.float64]
@@ -91,7 +92,7 @@ class Drop:
         contact = GroundContact(
             model, d_hat=d_hat, pressure=self.contact_pressure * model.material.youngs_modulus
         )
-        elastic, gravity = Elastic(model), Gravity(model, (0.0, 0.0, -g))
+        elastic, gravity = elastic_of(model), Gravity(model, (0.0, 0.0, -g))
         dt = self.duration * np.sqrt(2.0 * size / g) / self.steps
         euler = ImplicitEuler(model, [elastic, gravity, contact], dt, solver)
 
@@ -239,7 +240,7 @@ class Stretch:
         left, right = share <= self.clamp, share >= 1.0 - self.clamp
         fixed = left | right
         free = np.repeat(~fixed[:, None], 3, axis=1).astype(np.float64)
-        elastic = Elastic(model)
+        elastic = elastic_of(model)
         newton = Newton(model, [elastic], solver, free=free)
         # Slabs stay rigid; between them the guess is stretched evenly.
         inner = np.clip((share - self.clamp) / (1.0 - 2.0 * self.clamp), 0.0, 1.0)

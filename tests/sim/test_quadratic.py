@@ -12,8 +12,9 @@ from sim.energy import DeadLoad, Elastic, Gravity
 from sim.integrator import ImplicitEuler
 from sim.material import MATERIAL_NAMES, Material
 from sim.model import SoftBodyModel, State
-from sim.modes import lowest_modes, rest_stiffness
+from sim.modes import lowest_modes, stable_time_step
 from sim.quadratic import QuadraticElastic, QuadraticModel, discretization_error, elastic_of, refine_degree
+from sim.scenario import Drop, Stretch
 from sim.solver import Newton, NewtonConfig
 
 EXACT = NewtonConfig(tolerance=1e-12)
@@ -154,8 +155,7 @@ def test_bending_frequency_is_that_of_the_beam(box: Callable) -> None:
     points, tets = box((20, 1, 1), (length, height, height))
     model = refine_degree(SoftBodyModel.from_arrays(points, tets, Material("linear", modulus, 0.0)))
     free = np.repeat(model.rest_positions[:, :1] > 1e-9, 3, axis=1).astype(float)
-    stiffness = rest_stiffness(model, elastic_of(model, is_projected=False))
-    found = lowest_modes(model, 1, free=free, stiffness=stiffness).frequencies[0]
+    found = lowest_modes(model, 1, free=free).frequencies[0]
     exact = 1.87510407**2 / (2 * np.pi) * np.sqrt(modulus * height**2 / 12 / 1000.0 / length**4)
     assert found == pytest.approx(exact, rel=0.01)
 
@@ -170,6 +170,24 @@ def test_quadratic_body_falls_like_any_other(box: Callable) -> None:
     moved = model.masses @ (state.positions - model.rest_positions) / model.mass
     # Of the centre of mass exactly: -g t (t + dt) / 2; nodes vibrate, for loads are not lumped as masses are.
     np.testing.assert_allclose(moved, [0.0, 0.0, -9.81 * 0.05 * 0.06 / 2.0], atol=1e-9)
+
+
+def test_free_quadratic_body_has_six_zero_modes_and_a_stable_step(box: Callable) -> None:
+    model = refine_degree(SoftBodyModel.from_arrays(*box((1, 1, 1))))
+    count = 3 * model.vertex_count
+    modes = lowest_modes(model, count)
+    assert modes.zero_count == 6
+    assert stable_time_step(model) == pytest.approx(1.0 / (np.pi * modes.frequencies[-1]), rel=1e-5)
+
+
+def test_scenarios_take_a_quadratic_body(box: Callable) -> None:
+    linear = SoftBodyModel.from_arrays(*box((3, 1, 1), (3.0, 1.0, 1.0)), Material(youngs_modulus=1.0e6))
+    model = refine_degree(linear)
+    soft, stiff = (Stretch(steps=2).run(m).results["force"] for m in (model, linear))
+    assert 0.5 * stiff < soft < stiff  # both minimise the same energy, one over more shapes
+    drop = Drop(steps=8).run(model).results
+    assert drop["reaction_error"] < 1e-3
+    assert drop["inversions"] == 0
 
 
 def test_error_estimate_falls_with_refinement(box: Callable, device: str) -> None:
