@@ -23,6 +23,8 @@ from pipeline.types import SimReport, TetMesh
 
 TIME_STEP = 0.001
 """[s]"""
+CONTACT = f"{4 * TIME_STEP:g} 1"
+"""Time constant of contacts [s] and their damping ratio: small bodies would sink in with MuJoCo's own 0.02 s."""
 DAMPING = 0.01
 """MuJoCo's own unit of elastic damping [s]; neither the report nor USD has one."""
 
@@ -57,6 +59,7 @@ def write_asset(path: str | Path, mesh: TetMesh, report: SimReport | None, confi
         type="plane",
         size=_numbers([10 * size, 10 * size, size]),
         friction=friction,
+        solref=CONTACT,
     )
     # The point of lowest height starts at half the height of the body, plus the radius of its vertices.
     flex = ElementTree.SubElement(
@@ -78,7 +81,7 @@ def write_asset(path: str | Path, mesh: TetMesh, report: SimReport | None, confi
         poisson=_number(material.poissons_ratio),
         damping=_number(DAMPING),
     )
-    ElementTree.SubElement(flex, "contact", selfcollide="none", friction=friction)
+    ElementTree.SubElement(flex, "contact", selfcollide="none", friction=friction, solref=CONTACT)
     ElementTree.indent(scene)
     with atomic_path(path) as part:
         ElementTree.ElementTree(scene).write(part, encoding="utf-8", xml_declaration=True)
