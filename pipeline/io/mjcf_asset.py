@@ -24,7 +24,7 @@ from pipeline.types import SimReport, TetMesh
 TIME_STEP = 0.001
 """[s]"""
 CONTACT = f"{4 * TIME_STEP:g} 1"
-"""Time constant of contacts [s] and their damping ratio: small bodies would sink in with MuJoCo's own 0.02 s."""
+"""Time constant of contacts [s], damping ratio: small bodies sink in with MuJoCo's own 0.02 s."""
 DAMPING = 0.01
 """MuJoCo's own unit of elastic damping [s]; neither the report nor USD has one."""
 
