@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,7 +34,7 @@ class Connectivity:
         self.tets = tets
         self.point_count = n = point_count
         vertices = tets.ravel()
-        self.star = np.argsort(vertices, kind="stable").astype(np.int32)
+        self.star = stable_order(vertices).astype(np.int32)
         self.star_start = np.zeros(n + 1, dtype=np.int32)
         np.cumsum(np.bincount(vertices, minlength=n), out=self.star_start[1:])
 
@@ -43,7 +45,7 @@ class Connectivity:
 
         corners = tets[:, TET_FACES].reshape(-1, 3)
         key = _face_keys(corners, n)
-        order = np.argsort(key, kind="stable")
+        order = stable_order(key)
         equal = key[order[1:]] == key[order[:-1]]
         alone = np.ones(len(key), dtype=bool)
         alone[1:] &= ~equal
@@ -84,7 +86,21 @@ class Connectivity:
         vertices = self.faces.ravel()
         start = np.zeros(self.point_count + 1, dtype=np.int32)
         np.cumsum(np.bincount(vertices, minlength=self.point_count), out=start[1:])
-        return start, np.argsort(vertices, kind="stable").astype(np.int32)
+        return start, stable_order(vertices).astype(np.int32)
+
+
+def stable_order(keys: NDArray[Any]) -> Keys:
+    """Return `np.argsort(keys, kind="stable")` of integers >= 0, several times faster.
+
+    NumPy sorts 16 bits by radix, so wider keys are sorted 16 bits at a time, the lowest first.
+    """
+    order = np.argsort((keys & 0xFFFF).astype(np.uint16), kind="stable")
+    largest, shift = int(keys.max(initial=0)), 16
+    while largest >> shift:
+        digits = ((keys >> shift) & 0xFFFF).astype(np.uint16)
+        order = order[np.argsort(digits[order], kind="stable")]
+        shift += 16
+    return order
 
 
 def find_keys(sorted_keys: Keys, wanted: Keys) -> Keys:

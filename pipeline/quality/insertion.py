@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.quality.connectivity import Connectivity, ragged
+from pipeline.quality.connectivity import Connectivity, ragged, stable_order
 from pipeline.quality.mesh_state import CURVE, INTERIOR, SURFACE, MeshState
 from pipeline.quality.operations import Candidates, select
 from pipeline.quality.smoothing import smooth
@@ -144,7 +144,7 @@ def _offered_edges(
 
 def _regions(c: Connectivity, edges: Rows) -> _Regions:
     flat = c.tet_edges.ravel()
-    order = np.argsort(flat, kind="stable")
+    order = stable_order(flat)
     start = np.concatenate([[0], np.cumsum(np.bincount(flat, minlength=len(c.edges)))])
     ring_owner, ring = ragged(start, order // 6, edges)
     n = c.point_count

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from pipeline.quality.connectivity import Connectivity, find_keys, ragged
+from pipeline.quality.connectivity import Connectivity, find_keys, ragged, stable_order
 from pipeline.topology import boundary_faces, simplex_edges
 from tests.pipeline.quality.small_tets import ball, grid
 
@@ -55,3 +56,12 @@ def test_ragged_rows_are_concatenated():
     owner, values = ragged(np.array([0, 2, 2, 5]), np.array([10, 11, 12, 13, 14]), np.array([2, 1, 0]))
     np.testing.assert_array_equal(owner, [0, 0, 0, 2, 2])
     np.testing.assert_array_equal(values, [12, 13, 14, 10, 11])
+
+
+@pytest.mark.parametrize("bound", [1, 50, 2**16, 2**20, 2**40, 2**63 - 1])
+def test_stable_order_is_that_of_numpy(bound):
+    rng = np.random.default_rng(0)
+    # Values drawn from few, so that equal keys occur at every width.
+    keys = rng.integers(0, bound, 100)[rng.integers(0, 100, 5000)]
+    np.testing.assert_array_equal(stable_order(keys), np.argsort(keys, kind="stable"))
+    assert len(stable_order(keys[:0])) == 0
