@@ -1,7 +1,7 @@
 """The command line: `simmesh` for whole runs, `simmesh VERB IN OUT` for one stage.
 
-Exit codes: 0 ready (or done), 1 the run ended but a check is below its limit, 2 it could not run, 130 Ctrl-C.
-Heavy imports happen inside the commands, so that the help comes at once.
+Exit codes: 0 ready (or done), 1 the run ended but a check is below its limit, 2 it could not run, 130 Ctrl-C,
+143 SIGTERM. Heavy imports happen inside the commands, so that the help comes at once.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from pipeline import __version__
 from pipeline.errors import InputError
-from pipeline.outcome import BELOW_LIMIT, COULD_NOT_RUN, READY, guarded, perform
+from pipeline.outcome import BELOW_LIMIT, COULD_NOT_RUN, READY, guarded, perform, terminable
 
 if TYPE_CHECKING:
     from pipeline.config import Setting
@@ -47,7 +47,7 @@ More:
   --version                                          the version
   --traceback (or SIMMESH_TRACEBACK=1)               where an error comes from
 
-Exit code: 0 ready, 1 the run ended but a check is below its limit, 2 it could not run, 130 Ctrl-C.
+Exit code: 0 ready, 1 the run ended but a check is below its limit, 2 it could not run, 130 or 143 stopped.
 """
 
 RUN_HELP = """Run the whole chain: reconstruct, tetrahedralize, optimize, validate, export, and a report page.
@@ -74,7 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if "--traceback" in arguments:
         arguments.remove("--traceback")
         show_traceback = True
-    return guarded(lambda: dispatch(arguments), show_traceback)
+    with terminable():
+        return guarded(lambda: dispatch(arguments), show_traceback)
 
 
 def dispatch(arguments: list[str]) -> int:
@@ -123,6 +124,8 @@ def run_command(arguments: list[str]) -> int:
             config_dir = word.partition("=")[2]
         elif word.startswith("-"):
             flags.append(word)
+        elif word.startswith("="):
+            raise InputError(f"{word}: expected name=value, the name is missing")
         elif "=" in word or word.startswith("~"):
             overrides.append(word)
         elif not flags:
@@ -141,15 +144,18 @@ def run_command(arguments: list[str]) -> int:
 def _ask_hydra(arguments: list[str]) -> int:
     """Let Hydra answer what is its own: --cfg, --info, --hydra-help, --shell-completion, --config-name."""
     import hydra
+    from hydra.core.hydra_config import HydraConfig
     from omegaconf import DictConfig
 
     from pipeline.config import CONF, NAME, register, to_config
 
+    _check_flags(arguments)
     register()
     codes = []
 
     def start(composed: DictConfig) -> None:
-        codes.append(perform(to_config(composed)))
+        experiment = HydraConfig.get().runtime.choices.get("experiment")
+        codes.append(guarded(lambda: perform(to_config(composed, experiment))))
 
     before, sys.argv = sys.argv, ["simmesh", *arguments]
     try:
@@ -159,6 +165,28 @@ def _ask_hydra(arguments: list[str]) -> int:
     finally:
         sys.argv = before
     return codes[0] if codes else READY
+
+
+def _check_flags(arguments: list[str]) -> None:
+    """Refuse options that Hydra does not have, in one line."""
+    from hydra._internal.utils import get_args_parser
+
+    from pipeline.config import CONF
+
+    def refuse(message: str) -> NoReturn:
+        raise InputError(f"{message}; see simmesh run --help")
+
+    parser = get_args_parser()
+    parser.error = refuse  # type: ignore[method-assign]
+    words, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        refuse(f"{unknown[0]}: no such option")
+    if words.resolve and not words.cfg:
+        refuse("--resolve: goes with --cfg job")
+    folders = [Path(folder) for folder in (words.config_path, words.config_dir, CONF) if folder]
+    name = words.config_name
+    if name and not any((folder / name).with_suffix(".yaml").is_file() for folder in folders):
+        refuse(f"--config-name {name}: there is no {name}.yaml in {' or '.join(map(str, folders))}")
 
 
 # --- one stage

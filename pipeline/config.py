@@ -51,6 +51,11 @@ class RunConfig:
     dir: str | None = None
     """Folder of the run. Default: runs/<name> in the current folder."""
 
+    def __post_init__(self) -> None:
+        for name in ("name", "dir"):
+            if getattr(self, name) == "":
+                raise ValueError(f"run.{name} is empty; give a value, or leave it out for the default")
+
 
 @dataclass
 class PipelineConfig:
@@ -108,7 +113,8 @@ def compose_config(overrides: Sequence[str] = (), config_dir: str | None = None)
             composed = compose(config_name=NAME, overrides=words)
         except (HydraException, OmegaConfBaseException) as error:
             raise InputError(explain(error)) from error
-    return to_config(composed)
+    chosen = [word.partition("=")[2] for word in overrides if word.lstrip("+").startswith("experiment=")]
+    return to_config(composed, chosen[-1] if chosen else None, config_dir)
 
 
 @contextmanager
@@ -136,14 +142,34 @@ def search_path(config_dir: str | None) -> list[str]:
     """Return the override that adds a folder of YAML groups."""
     if config_dir is None:
         return []
+    if not config_dir:
+        raise InputError("--config-dir is empty; give the folder with your presets")
     folder = Path(config_dir).resolve()
     if not folder.is_dir():
         raise InputError(f"--config-dir {config_dir}: no such folder")
     return [f'hydra.searchpath=["file://{folder}"]']
 
 
-def to_config(composed: DictConfig) -> PipelineConfig:
-    """Turn a composed config into dataclasses; raises `InputError` where a value is out of range."""
+def to_config(
+    composed: DictConfig, experiment: str | None = None, config_dir: str | None = None
+) -> PipelineConfig:
+    """Turn a composed config into dataclasses.
+
+    Args:
+        composed: What Hydra made.
+        experiment: Name of the preset; what it leaves open with `???` must have a value.
+        config_dir: Folder where it may be.
+
+    Raises:
+        InputError: A value is missing, unknown or out of range.
+    """
+    if missing := _missing(composed, experiment, config_dir):
+        what = "points" if composed.stages == ["reconstruct"] else "input"
+        asked = [f"give the {what}, {k}=FILE" if k == "input.path" else f"give {k}=VALUE" for k in missing]
+        raise InputError(f"experiment={experiment}: {'; '.join(asked)}")
+    for name in composed:
+        if name not in setting_names(PipelineConfig):
+            raise InputError(unknown_key(str(name)))
     try:
         config = OmegaConf.to_object(composed)
     except (ValueError, TypeError, OmegaConfBaseException) as error:
@@ -152,17 +178,41 @@ def to_config(composed: DictConfig) -> PipelineConfig:
     return config
 
 
+def _missing(composed: DictConfig, experiment: str | None, config_dir: str | None) -> list[str]:
+    """Return what a preset leaves open and nobody gave; composing drops a `???` over a default."""
+    folders = [*([Path(config_dir)] if config_dir else []), CONF]
+    files = [folder / "experiment" / f"{experiment}.yaml" for folder in folders]
+    found = next((file for file in files if experiment and file.is_file()), None)
+    if found is None:
+        return []
+    return sorted(
+        key
+        for key in OmegaConf.missing_keys(OmegaConf.load(found))
+        if OmegaConf.select(composed, key) is None
+    )
+
+
 def _located(composed: DictConfig, error: Exception) -> str:
-    """Put the name of the stage before what its dataclass says about one of its values."""
+    """Put the name of its group before what a dataclass says about one of its values."""
+    path: list[str] = []
+    group: Any = composed
+    while group is not None:
+        failing = next((k for k in group if isinstance(group[k], DictConfig) and _fails(group[k])), None)
+        group = None if failing is None else group[failing]
+        path += [] if failing is None else [str(failing)]
     text = _first_line(error)
-    for name in setting_names(PipelineConfig):
-        try:
-            OmegaConf.to_object(composed[name])
-        except (ValueError, TypeError, OmegaConfBaseException):
-            return text if text.startswith(name) else f"{name}.{text}"
-        except AttributeError:  # a plain value
-            continue
-    return text
+    for k in range(len(path)):  # the text may name its groups, or the last of them, itself
+        if text.startswith(".".join(path[k:]) + "."):
+            return ".".join([*path[:k], text])
+    return ".".join([*path, text])
+
+
+def _fails(group: DictConfig) -> bool:
+    try:
+        OmegaConf.to_object(group)
+    except (ValueError, TypeError, OmegaConfBaseException):
+        return True
+    return False
 
 
 def to_yaml(config: Any) -> str:
@@ -181,23 +231,38 @@ def explain(error: Exception) -> str:
         key = match.group(1)
         if "is not in struct" in text + cause or "No match" in text or "Key '" in text + cause:
             return unknown_key(key)
-    if match := re.search(r"Could not find '([^']+)'", text):
+    if match := re.search(r"Could not (?:find|load) '([^']+)'", text):
         group, _, choice = match.group(1).rpartition("/")
         options = group_options(group)
         if options:
             return f"{group}={choice}: there is no such choice; known: {', '.join(options)}"
         return unknown_key(match.group(1).replace("/", "."))
+    if match := re.search(r"Ambiguous value for argument '([^']+)'", text):
+        name, _, value = match.group(1).partition("=")
+        return (
+            f"{name}={value}: several values are a sweep: simmesh run -m {name}={value}; a list is [{value}]"
+        )
     if "mismatched input" in text or "no viable alternative" in text or "token recognition" in text:
         return f"{_first_line(error)}; write an override as name=value, with quotes around special characters"
     if match := re.search(r"full_key: (\S+)", text + "\n" + cause):
-        reason = _first_line(error.__cause__ or error)
-        hint = (
-            "; write a list as [one,two]"
-            if "ListConfig" in reason or "is not a list" in reason.lower()
-            else ""
-        )
-        return f"{match.group(1)}: {reason}{hint}"
+        return _wrong_type(match.group(1), _first_line(error.__cause__ or error))
     return _first_line(error.__cause__ or error)
+
+
+def _wrong_type(key: str, reason: str) -> str:
+    """Say which type a setting expects, where OmegaConf speaks of its own classes."""
+    types = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
+    if match := re.search(r"Value '(.*)' of type '\w+' could not be converted to (\w+)", reason):
+        return f"{key}: expected {types.get(match.group(2), match.group(2))}, got {match.group(1)!r}"
+    if match := re.search(r"Value '(.*)' is not a valid bool", reason):
+        return f"{key}: expected true or false, got {match.group(1)!r}"
+    if "ListConfig" in reason or "is not a list" in reason.lower():
+        return f"{key}: expected a list, written [one,two]"
+    if "is not a subclass of" in reason:
+        return unknown_key(key)
+    if "is not Optional" in reason:
+        return f"{key}: cannot be null; leave it out for its default"
+    return f"{key}: {reason}"
 
 
 def unknown_key(key: str) -> str:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
@@ -11,6 +15,43 @@ from pipeline.context import log
 from pipeline.errors import InputError
 
 PACKAGES = ("warp-lang", "numpy", "scipy", "meshio", "trimesh", "usd-core", "hydra-core")
+
+
+NO_DRIVER = b"Could not find or load the NVIDIA CUDA driver"
+
+
+def start_warp() -> None:
+    """Start Warp without its words on the modules it loads, and on the driver that a CPU does not need."""
+    import warp as wp
+
+    wp.config.log_level = wp.LOG_WARNING
+    with _errors_without(NO_DRIVER):
+        wp.init()
+
+
+@contextmanager
+def _errors_without(words: bytes) -> Iterator[None]:
+    """Hold back what libraries write to standard error in the block, and pass it on without some lines.
+
+    Warp's native part writes past Python and has no setting for it.
+    """
+    sys.stderr.flush()
+    try:
+        kept = os.dup(2)
+    except OSError:  # no standard error, as under pythonw
+        yield
+        return
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            held.seek(0)
+            for line in held:
+                if words not in line:
+                    os.write(2, line)
 
 
 def prepare_device(device: str) -> str:
@@ -21,14 +62,14 @@ def prepare_device(device: str) -> str:
     """
     import warp as wp
 
-    wp.config.log_level = wp.LOG_ERROR  # without a GPU, Warp warns that there is none
-    wp.init()
-    wp.config.log_level = wp.LOG_WARNING
-    try:
-        found = str(wp.get_device(device))
-    except Exception as error:  # Warp raises what it likes for a device that is missing
-        known = ", ".join(str(d) for d in wp.get_devices())
-        raise InputError(f"device={device}: not on this machine; here are {known}") from error
+    start_warp()
+    known = [str(d) for d in wp.get_devices()]
+    # Asking Warp for a device that is missing makes its driver write errors of its own.
+    if device not in known and not (device == "cuda" and wp.is_cuda_available()):
+        raise InputError(
+            f"device={device} is not on this machine; it has: {', '.join(known)}; use device={known[-1]}"
+        )
+    found = str(wp.get_device(device))
     cache = Path(wp.config.kernel_cache_dir or ".")
     if not any(cache.glob("wp_*")):
         log.info("first use on this machine: Warp compiles each stage's kernels once, a minute or two in all")

@@ -39,6 +39,8 @@ WRITES: dict[str, Sequence[str]] = {
     "validate": (".json",),
 }
 """Extensions of OUT by verb; export has its own."""
+CURVES = (".ply", ".npz")
+"""Extensions of OUT for the curve of a 2D cloud."""
 FILES = {"optimize": "surface", "export": "report"}
 """Setting that names a second file, by verb."""
 
@@ -64,10 +66,17 @@ def process(
     second, overrides = _second_file(verb, overrides)
     config = compose_config([prefixed(verb, word) for word in overrides])
     _check_target(verb, target)
+    if not source.strip():
+        raise InputError(f"{verb}: the name of IN is empty; give a file")
+    device = prepare_device(config.device)
     given = Source(replace(config.input, path=source))
     value = _input(verb, given, config)
+    if isinstance(value, PointCloud) and value.dimension == 2 and target.suffix.lower() not in CURVES:
+        raise OutputError(
+            f"cannot write {target}: the points are 2D, and only {' and '.join(CURVES)} hold a 2D curve"
+        )
     stage = next(s for s in STAGES if s.name == verb)
-    context = ProgressContext(progress, device=prepare_device(config.device), seed=config.seed)
+    context = ProgressContext(progress, device=device, seed=config.seed)
     arguments: dict[str, Any] = {}
     if second is not None:
         arguments[FILES[verb]] = _read_second(verb, second, value)
@@ -81,7 +90,7 @@ def process(
             result = stage.function(value, config=settings, context=context, **arguments)
             files = [_write(result, target)]
     lines = [f"{file}: {_words(result)}" for file in files]
-    lines.append(f"done in {duration(time.monotonic() - start)}, {value.frame}")
+    lines.append(f"done in {duration(time.monotonic() - start)}; input: {value.frame}")
     if isinstance(result, SimReport):
         return _report_words(result, lines), result.passed
     return "\n".join(lines), True

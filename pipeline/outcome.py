@@ -1,21 +1,25 @@
 """How a command ends: an exit code, and one message instead of a traceback.
 
-0 ready (or done), 1 the run ended but a check is below its limit, 2 it could not run, 130 Ctrl-C.
+0 ready (or done), 1 the run ended but a check is below its limit, 2 it could not run, 130 Ctrl-C,
+143 SIGTERM.
 """
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NoReturn
 
 from pipeline.errors import SimmeshError
 
 if TYPE_CHECKING:
     from pipeline.config import PipelineConfig
 
-READY, BELOW_LIMIT, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 130
+READY, BELOW_LIMIT, COULD_NOT_RUN, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
 
 def perform(config: PipelineConfig) -> int:
@@ -30,25 +34,57 @@ def perform(config: PipelineConfig) -> int:
     return BELOW_LIMIT if result.ready is False else READY
 
 
-def guarded(command: Callable[[], int], show_traceback: bool = False) -> int:
-    """Run a command and turn its errors into one message and an exit code."""
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end (SIGTERM): it ends as after Ctrl-C, with another exit code."""
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Raise `Terminated` on SIGTERM while the block runs; a second signal does not disturb the first."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(*_: object) -> NoReturn:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def guarded(command: Callable[[], int], show_traceback: bool = False, job: str = "") -> int:
+    """Run a command and turn its errors into one message and an exit code.
+
+    Args:
+        command: Returns the exit code.
+        show_traceback: Say where an error comes from as well.
+        job: Combination of a sweep: errors name it, and Ctrl-C is passed on to end the whole sweep.
+    """
+    where = f"{job}: " if job else ""
     try:
         return command()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as end:
+        if job:
+            raise
         _error("interrupted; what ended is kept, the same command goes on from there")
-        return INTERRUPTED
+        return TERMINATED if isinstance(end, Terminated) else INTERRUPTED
     except SimmeshError as error:
         if show_traceback:
             traceback.print_exc()
-        _error(str(error))
+        _error(f"{where}{error}")
     except MemoryError:
-        _error("out of memory; ask for a smaller mesh or fewer points")
+        _error(f"{where}out of memory; ask for a smaller mesh or fewer points")
     except BrokenPipeError:
         sys.stderr.close()
     except Exception as error:
         if show_traceback:
             traceback.print_exc()
-        _error(f"{type(error).__name__}: {error}\n  this is a fault of simmesh; add --traceback to see where")
+        hint = "this is a fault of simmesh; add --traceback to see where"
+        _error(f"{where}{type(error).__name__}: {error}\n  {hint}")
     return COULD_NOT_RUN
 
 

@@ -13,6 +13,8 @@ import os
 import sys
 import time
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.context import RunContext, log
-from pipeline.errors import InputError
+from pipeline.errors import InputError, OutputError
 from pipeline.io.atomic import atomic_path, output_error
 from pipeline.manifest import plain
 from pipeline.progress import Progress
@@ -29,6 +31,36 @@ LOCK = ".lock"
 HISTORY = "history.jsonl"
 CHECKPOINT = "checkpoint.npz"
 _FINGERPRINT, _STEP, _HISTORY_SIZE = "__fingerprint__", "__step__", "__history_size__"
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[None]:
+    """Make a folder for the block; when the block fails, remove it and its parents if made here and empty.
+
+    Raises:
+        OutputError: The folder cannot be made.
+    """
+    made = [p for p in (folder, *folder.parents) if not p.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        _remove_empty(made)
+        if error.errno == errno.ENOENT:  # no folder can be made there: a system's own, such as /proc
+            raise OutputError(
+                f"cannot write {folder}: no folder can be made there; choose another"
+            ) from error
+        raise output_error(folder, error) from error
+    try:
+        yield
+    except BaseException:
+        _remove_empty(made)
+        raise
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
 
 
 class RunLock:

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 from pipeline import __version__
 from pipeline.binding import Artifact, Artifacts
 from pipeline.context import log
-from pipeline.environment import commit, peak_memory, prepare_device, versions
+from pipeline.environment import commit, peak_memory, prepare_device, start_warp, versions
 from pipeline.errors import InputError, OutputError, SimmeshError, StageError
-from pipeline.io.atomic import atomic_write_text, output_error, remove_leftovers
+from pipeline.io.atomic import atomic_write_text, remove_leftovers
 from pipeline.manifest import Manifest, file_hash, fingerprint, now, plain, text_hash
 from pipeline.plan import Plan, make_plan
 from pipeline.progress import Progress, duration
-from pipeline.run_folder import CHECKPOINT, RunLock, StageRecorder
+from pipeline.run_folder import CHECKPOINT, RunLock, StageRecorder, new_folder
 from pipeline.source import KIND, InputConfig, Source, sizes
 from pipeline.stages.stage import Stage
 from pipeline.summary import summarize
@@ -95,8 +95,11 @@ class _Run:
 
     def execute(self) -> RunResult:
         self.start = time.monotonic()
+        start_warp()
+        if self.config.device != "cpu":  # a device that is missing is refused before anything is read
+            prepare_device(self.config.device)
         source = self._open()
-        with RunLock(self.folder) as lock:
+        with new_folder(self.folder), RunLock(self.folder) as lock:
             if lock.taken_over:
                 log.info(
                     "the run before (process %s) was killed; going on from what it left", lock.taken_over
@@ -125,7 +128,7 @@ class _Run:
     # --- what to do
 
     def _open(self) -> Source:
-        """Find the input and make the folder. A folder of a run remembers its input."""
+        """Find the input and the folder. A folder of a run remembers its input."""
         given: InputConfig = self.config.input
         run = self.config.run
         if given.path is None and run.dir is not None:
@@ -140,10 +143,6 @@ class _Run:
                 f"run.name: expected a plain name, got {self.name!r}; a folder goes into run.dir"
             )
         self.folder = Path(run.dir).expanduser() if run.dir else Path("runs") / self.name
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise output_error(self.folder, error) from error
         return source
 
     def _describe_input(self, source: Source) -> None:

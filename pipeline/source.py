@@ -34,6 +34,10 @@ class InputConfig:
     """Axis that points up in the file: y or z. Default: from USD, else z."""
 
     def __post_init__(self) -> None:
+        if self.path is not None and not self.path.strip():
+            raise ValueError(
+                "input.path is empty; give a file, or leave it out for the bunny that comes along"
+            )
         if self.unit is not None and self.unit not in METRES_PER_UNIT:
             raise ValueError(f"input.unit: expected one of {', '.join(METRES_PER_UNIT)}, got {self.unit!r}")
         if self.up is not None and self.up not in ("y", "z"):
@@ -66,7 +70,11 @@ class Source:
         try:
             return text_hash(file_hash(self.path), self.config.unit, self.config.up)
         except OSError as error:
-            raise InputError(f"cannot read {self.path}: {error.strerror or error}") from error
+            if isinstance(error, PermissionError):
+                reason = "no permission to read it; ask its owner, or give a copy of your own"
+            else:
+                reason = error.strerror or str(error)
+            raise InputError(f"cannot read {self.path}: {reason}") from error
 
     @cached_property
     def data(self) -> Geometry:

@@ -90,7 +90,7 @@ def job(composed: DictConfig) -> int:
             config.run.dir = str(Path(settings.sweep.dir) / job_name(settings))
         return perform(config)
 
-    return guarded(start)
+    return guarded(start, job=job_name(settings))
 
 
 def job_name(settings: Any) -> str:
@@ -112,8 +112,16 @@ def _check(parsed: list[Override], config_dir: str | None) -> PipelineConfig:
     ]
     fixed = [o.input_line for o in parsed if not o.is_sweep_override() and o.input_line]
     first = [options[0] for options in values if options]
-    config = compose_config([*fixed, *first], config_dir)
+    config = _compose(fixed, first, config_dir)
     for k, options in enumerate(values):
         for option in options[1:]:
-            compose_config([*fixed, *first[:k], option, *first[k + 1 :]], config_dir)
+            _compose(fixed, [*first[:k], option, *first[k + 1 :]], config_dir)
     return config
+
+
+def _compose(fixed: list[str], varied: list[str], config_dir: str | None) -> PipelineConfig:
+    """Compose one combination; an error names it."""
+    try:
+        return compose_config([*fixed, *varied], config_dir)
+    except InputError as error:
+        raise InputError(f"{','.join(varied) or 'sweep'}: {error}; nothing was run") from error

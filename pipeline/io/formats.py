@@ -170,12 +170,16 @@ def write_surface(path: str | Path, mesh: SurfaceMesh, normals: NDArray[np.float
         normals: Unit normals per vertex, shape (n, 3), in the frame of the mesh; for .ply, .obj and .glb.
 
     Raises:
-        OutputError: Unknown extension, a curve in 2D (only .npz), or the file cannot be written.
+        OutputError: Unknown extension, a curve in 2D (only .ply and .npz), or the file cannot be written.
     """
     path = _writable(path, SURFACE_WRITERS, "surfaces")
     suffix = path.suffix.lower()
-    if mesh.dimension == 2 and suffix != ".npz":
-        raise OutputError(f"cannot write {path}: only .npz holds curves in 2D")
+    if mesh.dimension == 2 and suffix not in (".npz", ".ply"):
+        raise OutputError(f"cannot write {path}: only .ply and .npz hold curves in 2D")
+    if mesh.dimension == 2 and suffix == ".ply":  # edges with z = 0, to look at: readers take triangles
+        with atomic_path(path) as part:
+            ply.write_ply(part, mesh.points, mesh.faces)
+        return path
     writer = SURFACE_WRITERS[suffix]
     if suffix == ".glb":
         mesh, normals = _y_up_metres(mesh, normals)

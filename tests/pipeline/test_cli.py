@@ -121,11 +121,40 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         (["force=[optimize]", "stages=[reconstruct]"], ["force: optimize is not among the stages"]),
         (["input.path=nothing.ply"], ["nothing.ply: no such file"]),
         (["input.path=warp:cow.usd"], ["no such shape", "bunny.usd"]),
-        (["device=cuda:7", "experiment=smoke"], ["device=cuda:7: not on this machine", "cpu"]),
-        (["seed=1,2"], ["seed"]),
-        (["seed=-1"], ["seed: expected zero or a positive number"]),
+        (["device=cuda:7", "experiment=smoke"], ["device=cuda:7 is not on this machine; it has: cpu"]),
         (["-m", "seed=1"], ["several values"]),
-        (["-m", "seed=1,two"], ["seed", "two"]),
+        (
+            ["-m", "seed=1,two"],
+            ["error: seed=two: seed: expected a whole number, got 'two'; nothing was run"],
+        ),
+        (["-m", "seed=-1,2"], ["error: seed=-1: seed: expected zero"]),
+        # Errors of the dataclasses name the setting, wherever it stands.
+        (["seed=-1"], ["error: seed: expected zero or a positive number"]),
+        (["device=tpu"], ["error: device: expected cpu, cuda or cuda:0, got 'tpu'"]),
+        (["reconstruct.max_faces=-5"], ["error: reconstruct.max_faces: expected at least 4, got -5"]),
+        (["tetrahedralize.target_tets=0"], ["error: tetrahedralize.target_tets: expected"]),
+        (["export.formats=[usd,foo]"], ["error: export.formats: unknown 'foo'"]),
+        (["validate.solver.max_iterations=0"], ["error: validate.solver.max_iterations: expected"]),
+        # Types are named in the words of people.
+        (["seed=abc"], ["error: seed: expected a whole number, got 'abc'"]),
+        (["optimize.fit_weight=abc"], ["error: optimize.fit_weight: expected a number, got 'abc'"]),
+        (["tetrahedralize.fit_surface=maybe"], ["expected true or false, got 'maybe'"]),
+        (["reconstruct.placement=3"], ["is a group of settings", "iterations"]),
+        (["seed=null"], ["error: seed: cannot be null"]),
+        (["seed=1,2"], ["simmesh run -m seed=1,2"]),
+        (["+x=3"], ["error: x: there is no such setting"]),
+        # Nothing empty or missing falls back to the bunny.
+        (["experiment=letter_2d"], ["error: experiment=letter_2d: give the points, input.path=FILE"]),
+        (["--run", "experiment=letter_2d"], ["experiment=letter_2d: give the points"]),
+        (["input.path="], ["error: input.path is empty"]),
+        (["run.dir="], ["error: run.dir is empty"]),
+        (["reconstruct", "", "out.ply"], ["IN is empty"]),
+        (["=3"], ["expected name=value"]),
+        (["--config-dir="], ["--config-dir is empty"]),
+        # Options in one line.
+        (["run", "--foo"], ["error: --foo: no such option; see simmesh run --help"]),
+        (["run", "--cfg", "foo"], ["invalid choice: 'foo'"]),
+        (["--config-name", "foo"], ["no foo.yaml"]),
     ],
 )
 def test_a_wrong_word_gets_one_error_that_names_what_exists(
@@ -134,7 +163,21 @@ def test_a_wrong_word_gets_one_error_that_names_what_exists(
     error = fails(*arguments)
     for word in words:
         assert word in error
-    assert not Path("outputs").exists()
+    assert not any(Path().iterdir())  # neither Hydra's folder of outputs nor an empty one of a run
+
+
+def test_a_run_that_fails_before_its_first_stage_writes_its_error_alone(tmp_path: Path) -> None:
+    """Neither the modules that Warp loads for the report nor its search for a GPU stand around the error."""
+    write_surface("box.ply", box())
+    stages = ["stages=[validate]", f"input.path={tmp_path / 'box.ply'}", f"run.dir={tmp_path / 'run'}"]
+    command = [sys.executable, "-m", "pipeline", *stages]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    lines = done.stderr.splitlines()
+    assert lines[-1].startswith("simmesh: error: validate needs a sim_mesh")
+    assert [line for line in lines[:-1] if not line.startswith("  input: box.ply")] == []
+    assert "Warp" not in done.stdout
+    assert "Module" not in done.stdout
 
 
 def test_a_traceback_comes_when_asked(capsys: pytest.CaptureFixture[str]) -> None:
@@ -190,12 +233,14 @@ def test_points_that_cannot_be_used_give_one_error(
     fails: Callable[..., str], name: str, words: list[str]
 ) -> None:
     path = write_bad(name)
-    commands = [["reconstruct", path, "out.ply"], ["run", f"input.path={path}", "run.dir=run"]]
+    commands = [["reconstruct", path, "out.ply"], ["run", f"input.path={path}", "run.dir=new/run"]]
     for command in commands[: 1 if name == "duplicates" else 2]:
         error = fails(*command)
         for word in words:
             assert word in error
     assert not Path("out.ply").exists()
+    if name in ("empty", "text", "nan", "infinite"):  # never read: not even an empty folder is left
+        assert not Path("new").exists()
 
 
 def test_an_obj_with_texture_coordinates_works() -> None:
@@ -269,6 +314,9 @@ def test_an_output_folder_that_cannot_be_made_is_refused(fails: Callable[..., st
     Path("file").write_text("")
     assert "part of the path is a file" in fails("run", "experiment=smoke", "run.dir=file/run")
     assert "part of the path is a file" in fails("reconstruct", "warp:sphere.usd", "file/out.ply")
+    if Path("/proc/self").exists():
+        error = fails("run", "experiment=smoke", "run.dir=/proc/xx")
+        assert "no folder can be made there; choose another" in error
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="the superuser may write anywhere")
@@ -316,7 +364,9 @@ def test_files_in_and_out_through_all_verbs(capsys: pytest.CaptureFixture[str]) 
     assert asset.frame == Frame()
     # 4/3 pi r^3 with r = 0.1 m; the inscribed mesh of 300 faces has up to 5 % less.
     np.testing.assert_allclose(asset.volumes.sum(), 4 / 3 * np.pi * 1e-3, rtol=0.05)
-    assert "in metres, Z up" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "in metres, Z up" in said
+    assert "input: unit cm, Y up" in said
 
 
 def test_a_check_below_its_limit_exits_with_1_and_still_writes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -388,6 +438,15 @@ def test_plane_points_run_reconstruct_alone_and_the_summary_says_so(
     np.save("circle.npy", np.stack([np.cos(angle), np.sin(angle)], axis=1))
     assert main(["run", "input.path=circle.npy"]) == 0
     assert "The input is 2D" in capsys.readouterr().out
+    assert main(["reconstruct", "circle.npy", "circle.ply"]) == 0
+    capsys.readouterr()
+    assert main(["reconstruct", "circle.npy", "circle.obj"]) == 2
+    error = capsys.readouterr().err
+    assert "only .ply and .npz hold a 2D curve" in error
+    assert "vertices" not in error  # refused before the work starts
+    # The file of the verb is the file of the run.
+    run = Path("runs/circle/reconstruct/surface_mesh.ply")
+    assert Path("circle.ply").read_bytes() == run.read_bytes()
 
 
 def test_a_path_with_spaces_and_commas_needs_no_quotes() -> None:
@@ -423,7 +482,9 @@ def test_a_sweep_gives_each_job_its_folder_and_the_worst_exit_code(
     common = ["-m", "input.path=points.npy,box.ply", "stages=[tetrahedralize]", "run.dir=both"]
     assert main(["run", *common, "tetrahedralize.target_tets=200"]) == 2
     assert Path("both/input.path=box.ply/tetrahedralize/tet_mesh.msh").exists()
-    assert "could not run" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "could not run" in said.out
+    assert "error: input.path=points.npy: " in said.err
 
 
 # --- interrupted
@@ -448,18 +509,23 @@ def wait_for(process: subprocess.Popen[str], folder: Path, stage: str) -> None:
     raise AssertionError(f"{stage} did not start")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="SIGINT")
-def test_ctrl_c_exits_with_130_and_keeps_what_ended(tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_and_sigterm_keep_what_ended_and_have_their_exit_codes(
+    tmp_path: Path, number: int, code: int
+) -> None:
     process = start(tmp_path / "run")
     wait_for(process, tmp_path / "run", "tetrahedralize")
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, error = process.communicate(timeout=120)
-    assert process.returncode == 130
+    assert process.returncode == code
     assert "interrupted" in error
     assert "Traceback" not in error
     data = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert data["stages"]["reconstruct"]["status"] == "done"
     assert data["stages"]["tetrahedralize"]["status"] == "failed"
+    assert data["stages"]["tetrahedralize"]["error"] == "interrupted"
+    assert not (tmp_path / "run" / ".lock").exists()
     assert not list((tmp_path / "run").rglob("*.part*"))
 
 

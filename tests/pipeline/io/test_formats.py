@@ -295,7 +295,7 @@ def test_crease_edges_survive_in_npz(tmp_path, make_box):
         (formats.write_points, "a.npy", PointCloud(np.zeros((1, 3)), colors=np.ones((1, 3))), "npz"),
         (formats.write_points, "a.xyz", PointCloud(np.zeros((1, 3)), colors=np.ones((1, 3))), "npz"),
         (formats.write_surface, "a.vtu", SurfaceMesh(np.eye(3), [[0, 1, 2]]), "known are"),
-        (formats.write_surface, "a.ply", SurfaceMesh(np.eye(2), [[0, 1]]), "npz"),
+        (formats.write_surface, "a.obj", SurfaceMesh(np.eye(2), [[0, 1]]), "npz"),
         (formats.write_tets, "a.ply", None, "known are"),
     ],
 )
