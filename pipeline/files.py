@@ -23,6 +23,7 @@ from pipeline.io.formats import (
     write_surface,
     write_tets,
 )
+from pipeline.io.report_counts import count_words
 from pipeline.progress import Progress, ProgressContext, duration
 from pipeline.source import ARTIFACT, KIND, Source, kind_of, sample, sizes
 from pipeline.stages import STAGES
@@ -90,6 +91,7 @@ def process(
             result = stage.function(value, config=settings, context=context, **arguments)
             files = [_write(result, target)]
     lines = [f"{file}: {_words(result)}" for file in files]
+    lines += [counted] if (counted := count_words(context.counts)) else []
     lines.append(f"done in {duration(time.monotonic() - start)}; input: {value.frame}")
     if isinstance(result, SimReport):
         return _report_words(result, lines), result.passed

@@ -8,9 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipeline.context import RunContext, log
 from pipeline.errors import InputError
 from pipeline.manifest import file_hash, text_hash
+from pipeline.topology import unique_rows
 from pipeline.types import METRES_PER_UNIT, Frame, PointCloud, SurfaceMesh, TetMesh
 
 DEFAULT_PATH = "warp:bunny.usd"
@@ -97,7 +100,7 @@ class Source:
             "up": data.frame.up,
             "hash": self.hash,
             "counts": sizes(data),
-            "repairs": dict(self.context.counts),
+            "repairs": {**self.context.counts, **defects(data)},
         }
 
     @property
@@ -154,6 +157,16 @@ def sample(data: Geometry, count: int, seed: int) -> PointCloud:
         raise InputError("a 2D polyline cannot be sampled here; give its points instead")
     log.info("surface of %s faces sampled into %s points", f"{len(data.faces):,}", f"{count:,}")
     return sample_surface(data, count, seed=seed)
+
+
+def defects(data: Geometry) -> dict[str, int]:
+    """Count the edges that a closed 3D surface does not have; vertices in the same place are one."""
+    if not isinstance(data, SurfaceMesh) or data.dimension != 3:
+        return {}
+    _, vertex = np.unique(data.points, axis=0, return_inverse=True)
+    faces = vertex.reshape(-1)[data.faces]
+    _, _, count = unique_rows(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]))
+    return {"open_edges": int((count == 1).sum()), "nonmanifold_edges": int((count > 2).sum())}
 
 
 def kind_of(data: object) -> str:

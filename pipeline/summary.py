@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.io.report_counts import count_words
 from pipeline.progress import duration
 from pipeline.types import Check, SimReport
 
@@ -26,8 +27,11 @@ def summarize(
     lines = [f"{manifest.get('run', folder.name)}: {verdict(manifest, report, made, error)}"]
     if given.get("path"):
         lines.append(f"  {'input':15} {_input_line(given)}")
+        lines += _counted(given.get("repairs") or {})
     for name in selected:
-        lines.append(f"  {name:15} {_stage_line(stages.get(name) or {}, name in made)}")
+        entry = stages.get(name) or {}
+        lines.append(f"  {name:15} {_stage_line(entry, name in made)}")
+        lines += _counted(entry.get("counts") or {})
     for name, entry in stages.items():
         if entry.get("stale"):
             lines.append(f"  {name:15} left from earlier inputs; add it to stages to make it again")
@@ -83,6 +87,11 @@ def _input_line(given: dict[str, Any]) -> str:
     if kept.get("artifact", given["artifact"]) != given["artifact"]:
         text += f", sampled to {kept['counts']['points']:,} points"
     return f"{text}, unit {given['unit']}, {given['up'].upper()} up"
+
+
+def _counted(counts: dict[str, Any]) -> list[str]:
+    words = count_words(counts)
+    return [f"  {'':15} {words}"] if words else []
 
 
 def _stage_line(entry: dict[str, Any], is_made: bool) -> str:

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import numpy as np
 
 from pipeline.io.report_contents import STAGES, Contents
+from pipeline.io.report_counts import altered_words
 from pipeline.io.report_plots import histogram, line_plot, number
 from pipeline.metrics.tet import dihedral_angles, tet_quality
 from pipeline.rendering.colormap import REGULAR_DIHEDRAL
@@ -142,6 +143,8 @@ def stages(contents: Contents) -> str:
         bar = f'<div class="time-bar" style="width:{100 * seconds / longest:.1f}%"></div>' if seconds else ""
         facts = ", ".join(f"{_words(k)} {_plain(v)}" for k, v in _mapping(entry.get("counts")).items())
         error = f'<pre class="error">{escape(str(entry["error"]))}</pre>' if entry.get("error") else ""
+        if altered := altered_words(_mapping(entry.get("counts"))):
+            facts = f"{altered}. {facts}"
         rows.append(
             f'<tr><td>{escape(name)}</td><td><span class="{style}">{escape(text)}</span></td>'
             f'<td class="n">{f"{seconds:.1f} s" if seconds else ""}</td><td style="width:22%">{bar}</td>'

@@ -19,7 +19,9 @@ from pipeline.errors import InputError, OutputError, StageError
 from pipeline.manifest import file_hash
 from pipeline.run_folder import LOCK, RunLock
 from pipeline.runner import run_stages
-from pipeline.source import InputConfig
+from pipeline.source import InputConfig, defects
+from pipeline.summary import summarize
+from pipeline.types import SurfaceMesh
 from tests.pipeline import small_chain
 from tests.pipeline.small_chain import CALLS, CHAIN, LoopConfig, Place, SmallConfig
 
@@ -75,6 +77,34 @@ def test_a_run_makes_every_stage_and_says_so(cloud: Path, tmp_path: Path) -> Non
     assert data["peak_memory_mb"] > 10
     assert "ready for simulation: all 2 checks pass" in result.summary
     assert str(tmp_path / "a") in result.summary
+    assert f"unused points {data['stages']['hull']['counts']['unused_points']}" in result.summary
+
+
+def test_the_summary_says_what_was_altered_in_the_shape() -> None:
+    counts = {"faces": 9, "closed_openings": 15, "closed_percent": 5.9, "turned_faces": 1204, "welded": 7}
+    stages = {"fill": {"status": "done", "counts": counts}, "loop": {"status": "done", "counts": {"tets": 5}}}
+    given = {"path": "a.ply", "kind": "surface", "artifact": "surface_mesh", "unit": "m", "up": "z"}
+    given |= {"counts": {"faces": 9}, "repairs": {"open_edges": 64, "nonmanifold_edges": 0}}
+    data = {"input": given, "stages": stages, "selected": ["fill", "loop"]}
+    lines = summarize(data, Path("runs/a"), None, [], None).splitlines()
+    assert lines[2].strip() == "the surface is open: 64 edges on its border"
+    said = "surface was open: 15 openings closed, 5.9 % of the boundary; "
+    said += "1,204 faces were turned to agree with their neighbours; welded 7"
+    assert lines[4].strip() == said
+    assert lines[5].split()[0] == "loop"
+    assert lines[6].split()[0] == "folder"  # a stage that altered nothing has no such line
+
+
+def test_the_defects_of_a_surface_are_counted_with_its_vertices_joined() -> None:
+    corners = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [0, -1, 0]])
+    tetrahedron = np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [0, 3, 2]])
+    assert defects(SurfaceMesh(corners, tetrahedron)) == {"open_edges": 0, "nonmanifold_edges": 0}
+    apart = SurfaceMesh(corners[tetrahedron].reshape(-1, 3), np.arange(12).reshape(4, 3))
+    assert defects(apart) == {"open_edges": 0, "nonmanifold_edges": 0}
+    # One face less leaves its three edges open; a fin has two open edges, and makes its third one of three.
+    assert defects(SurfaceMesh(corners, tetrahedron[:3])) == {"open_edges": 3, "nonmanifold_edges": 0}
+    fin = np.concatenate([tetrahedron, [[0, 1, 4]]])
+    assert defects(SurfaceMesh(corners, fin)) == {"open_edges": 2, "nonmanifold_edges": 1}
 
 
 def test_a_second_run_skips_everything_and_leaves_the_files_alone(cloud: Path, tmp_path: Path) -> None:

@@ -261,6 +261,12 @@ def test_a_failed_stage_shows_its_error_and_none_of_its_old_results(tmp_path):
     assert "Optimized" not in text
 
 
+def test_what_was_altered_in_the_shape_is_said(tmp_path):
+    altered = entry(counts={"tets": 48, "closed_openings": 15, "closed_percent": 5.9})
+    page = read(write_report(make_run(tmp_path, tetrahedralize=altered)))
+    assert "surface was open: 15 openings closed, 5.9 % of the boundary" in page.text
+
+
 def test_a_missing_validation_is_said(tmp_path):
     folder = make_run(tmp_path, validate=None, export=None)
     assert "Not validated" in read(write_report(folder)).text
