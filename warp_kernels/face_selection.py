@@ -7,7 +7,7 @@ greedy loop, whatever the number of threads.
 
 A triangle is refused when
 
-    an edge of it has two chosen faces already (it would be the third),
+    an edge of it has two chosen faces already (it would be the third), four on a junction line,
     it folds back on a chosen neighbour: angle across the shared edge below `fold`,
     it overlaps a chosen face at a shared vertex: normals within `coplanar` and sectors that intersect,
     fewer than `least_open` of its edges have exactly one chosen face (0 accepts free faces, 2 closes gaps
@@ -51,6 +51,8 @@ class RankedFaces:
     """Candidate rows, best first within a vertex."""
     head: wp.array[wp.int32]
     """First undecided entry of each vertex, shape (n,)."""
+    junction: wp.array[wp.int32]
+    """1 for vertices of junction lines, shape (n,): edges between two may have up to four faces."""
 
 
 @wp.func
@@ -136,9 +138,13 @@ def triangle_fits(
                         return False
                 if sectors_overlap(u, w, normal, p, q, wp.normalize(wp.cross(p, q)), rule.cos_coplanar):
                     return False
-        if on_edge >= 2:
+        most = int(2)
+        if ranked.junction[a] != 0 and ranked.junction[b] != 0:
+            most = 4
+        if on_edge >= most:
             return False
-        open_edges += on_edge
+        if on_edge == 1 or most == 4 and on_edge > 0:
+            open_edges += 1
     return open_edges >= rule.least_open
 
 

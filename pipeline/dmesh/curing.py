@@ -15,7 +15,7 @@ from scipy.sparse.csgraph import breadth_first_order, connected_components, mini
 from pipeline.dmesh.filling import Surface, drop_specks, fill_holes
 from pipeline.metrics.surface import fan_vertices, self_intersecting_faces
 from pipeline.topology import orient_faces, simplex_edges
-from pipeline.types import Indices, Points
+from pipeline.types import Indices
 
 RAGGED = 0.1
 """Share of open edges above which only intersecting faces are taken out: sheets too near each other, or
@@ -43,11 +43,11 @@ def cure(surface: Surface, faces: Indices, rounds: int = 12) -> tuple[Indices, i
         return fill_holes(surface, faces, _RAGGED_LOOP)[0], int(bad.sum())
     for _ in range(rounds):
         faces = orient_along_tree(faces)[0]
-        bad, where = defects(surface.points, faces, surface.device)
+        bad, where = defects(surface, faces)
         where = np.union1d(where, stuck)
         if not bad.any() and not len(where):
             faces, stuck = fill_holes(surface, faces)
-            if not len(stuck) and not defects(surface.points, faces, surface.device)[0].any():
+            if not len(stuck) and not defects(surface, faces)[0].any():
                 return faces, removed
             continue
         heat[where] += 1
@@ -60,19 +60,22 @@ def cure(surface: Surface, faces: Indices, rounds: int = 12) -> tuple[Indices, i
     return orient_faces(faces)[0], removed
 
 
-def defects(
-    points: Points, faces: Indices, device: str = "cpu"
-) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Mark faces at edges of three and more faces, at edges that cannot be oriented, and intersecting ones.
+def defects(surface: Surface, faces: Indices) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Mark faces at edges of three and more faces that lie on no junction line, at edges that cannot be
+    oriented, and intersecting ones.
 
     Returns:
         The mask of bad faces, shape (f,), and the vertices of the spots; pinched vertices are cured by
         `unpinch`.
     """
-    _, face_edges, uses = simplex_edges(faces)
+    points, device = surface.points, surface.device
+    edges, face_edges, uses = simplex_edges(faces)
     sign = np.array([1, -1, 1]) * np.where(faces[:, [0, 0, 1]] < faces[:, [1, 2, 2]], 1, -1)
     turn = np.bincount(face_edges.ravel(), sign.ravel(), len(uses))
-    wrong = (uses > 2) | ((uses == 2) & (turn != 0))
+    crowded = uses > 2
+    if surface.junction is not None:
+        crowded &= ~surface.junction[edges].all(axis=1)
+    wrong = crowded | ((uses == 2) & (turn != 0))
     bad = wrong[face_edges].any(axis=1) | self_intersecting_faces(points, faces, device=device)
     fan, vertex = fan_vertices(faces)
     pinched = np.bincount(vertex, minlength=len(points)) > 1

@@ -20,6 +20,7 @@ import warp as wp
 from numpy.typing import NDArray
 
 from pipeline.dmesh.candidate_faces import CandidateWorkspace
+from pipeline.dmesh.junctions import Junctions
 from pipeline.dmesh.selection import SelectionConfig, select_faces
 from pipeline.dmesh.tessellation import minimum_ball, signed_distance
 from pipeline.points.neighbors import nearest_neighbors, to_device
@@ -113,14 +114,20 @@ def extract_faces(
     planes: SamplePlanes,
     config: SelectionConfig,
     device: str = "cpu",
+    junctions: Junctions | None = None,
 ) -> tuple[Indices, dict[str, int]]:
-    """Choose the faces of placed vertices.
+    """Choose the faces of placed vertices; none passes a junction line between two of its vertices.
 
     Returns:
         Faces, shape (f, d), and counts: candidates, empty (no vertex inside the minimum ball), supported,
         chosen.
     """
     faces, margin, radius = find_candidates(points, config, device)
+    on_line = None
+    if junctions is not None and len(junctions.links):
+        on_line = junctions.mask
+        free = ~junctions.crossed_by(points, faces)
+        faces, margin, radius = faces[free], margin[free], radius[free]
     support = measure_support(points, faces, samples, planes, device)
     ok = (
         (support.offset < config.largest_offset * radius)
@@ -133,7 +140,7 @@ def extract_faces(
         - config.gap_weight * support.gap
         - config.agreement_weight * (1 - support.agreement)
     )
-    chosen = select_faces(points, faces[ok], score[ok], config, device=device)
+    chosen = select_faces(points, faces[ok], score[ok], config, junction=on_line, device=device)
     counts = {
         "candidates": len(faces),
         "empty": int((margin > 0).sum()),

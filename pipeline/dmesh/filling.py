@@ -37,6 +37,8 @@ class Surface:
     planes: SamplePlanes
     config: SelectionConfig
     device: str = "cpu"
+    junction: NDArray[np.bool_] | None = None
+    """Vertices of junction lines, shape (n,)."""
 
     @cached_property
     def tree(self) -> cKDTree:
@@ -67,6 +69,7 @@ def zip_gaps(surface: Surface, faces: Indices, rounds: int = 4) -> Indices:
                 rule,
                 chosen=faces,
                 least_open=0 if step < 2 else 2,
+                junction=surface.junction,
                 device=surface.device,
             )
             if not ok.any():
@@ -124,7 +127,10 @@ def _gap_candidates(
     key = EdgeKeys(len(x))
     mine = key.of(rows[:, [0, 1, 0, 2, 1, 2]].reshape(-1, 2)).reshape(-1, 3)
     is_open = np.isin(mine, key.of(edges[uses == 1])).sum(axis=1)
-    is_full = np.isin(mine, key.of(edges[uses > 1])).any(axis=1)
+    full = uses > 1
+    if surface.junction is not None:
+        full &= ~surface.junction[edges].all(axis=1)
+    is_full = np.isin(mine, key.of(edges[full])).any(axis=1)
     rows = rows[(is_open >= least_open) & ~is_full]
     rows = rows[~np.isin(key.of_faces(rows), key.of_faces(faces))]
     rows = rows[face_normals(x, rows)[1] > 1e-6 * median**2]

@@ -62,6 +62,7 @@ def select_faces(
     *,
     chosen: Indices | None = None,
     least_open: int = 0,
+    junction: NDArray[np.bool_] | None = None,
     device: str = "cpu",
 ) -> NDArray[np.bool_]:
     """Decide candidates in order of score (ties: row order).
@@ -71,6 +72,7 @@ def select_faces(
         candidates: Vertex indices, shape (f, d).
         score: Higher is better, shape (f,).
         chosen: Faces that are there already and stay, shape (c, d).
+        junction: Vertices of junction lines, whose edges may have more than two faces, shape (n,).
         least_open: How many edges with exactly one face a new triangle needs.
 
     Returns:
@@ -92,6 +94,8 @@ def select_faces(
     ranked.start = wp.array(start, dtype=wp.int32, device=device)
     ranked.face = wp.array((by_vertex // d).astype(np.int32), dtype=wp.int32, device=device)
     ranked.head = wp.array(head, dtype=wp.int32, device=device)
+    on_line = np.zeros(n, dtype=np.int32) if junction is None else junction.astype(np.int32)
+    ranked.junction = wp.array(on_line, dtype=wp.int32, device=device)
     rule = SelectionRule()
     rule.cos_fold = np.cos(np.radians(config.fold_angle))
     rule.cos_coplanar = np.cos(np.radians(config.coplanar_angle))

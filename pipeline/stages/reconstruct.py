@@ -17,6 +17,7 @@ from pipeline.dmesh.curing import cure
 from pipeline.dmesh.extraction import extract_faces
 from pipeline.dmesh.filling import Surface, close_curves, drop_specks, zip_gaps
 from pipeline.dmesh.flipping import flip_edges
+from pipeline.dmesh.junctions import Junctions, find_junctions
 from pipeline.dmesh.optimization import OptimizationConfig, optimize_points
 from pipeline.dmesh.orientation import orient_outward
 from pipeline.dmesh.placement import PlacementConfig, relax_vertices, vertex_count
@@ -39,6 +40,8 @@ PHASES = ("planes", "vertices", "optimization", "faces", "closing", "fit", "coar
 """Names under which progress is recorded, in order."""
 UNEXPLAINED = 3.0
 """Distance from the surface, in units of the sample spacing, beyond which a point counts as left out."""
+TOPOLOGIES = ("any", "manifold", "closed")
+"""What may be asked of the topology of the result."""
 _VERTICES, _OPTIMIZED, _CLOSED, _COARSE = 1, 2, 3, 4
 """Checkpoints: vertices are placed, moved by the loss, the surface is closed and fitted, it is coarsened."""
 _LOOP = "optimization_"
@@ -80,6 +83,9 @@ class ReconstructConfig:
     max_error: float = 0.0
     """Coarsen below `max_faces` while the root mean square distance to the samples of a vertex stays below
     this, in units of the input; 0 keeps `max_faces`."""
+    topology: str = "any"
+    """any: borders and junctions as the samples have them; manifold: no edge of three faces; closed: also
+    fail where the surface has a border."""
     placement: PlacementConfig = field(default_factory=PlacementConfig)
     """Number and relaxation of vertices."""
     optimization: OptimizationConfig = field(default_factory=OptimizationConfig)
@@ -92,6 +98,8 @@ class ReconstructConfig:
     """Edge collapse."""
 
     def __post_init__(self) -> None:
+        if self.topology not in TOPOLOGIES:
+            raise ValueError(f"topology: expected one of {', '.join(TOPOLOGIES)}, got {self.topology!r}")
         if self.max_faces < 4:
             raise ValueError(f"max_faces: expected at least 4, got {self.max_faces}")
         if not self.max_error >= 0:
@@ -228,11 +236,11 @@ class _Reconstruction:
         )
         return result.points[result.real_values >= 0.5]
 
-    def _choose(self, points: Points) -> Indices:
+    def _choose(self, points: Points, junctions: Junctions | None = None) -> Indices:
         """Choose faces by minimum ball and support."""
         self._report("faces", 0, 1)
         faces, counts = extract_faces(
-            points, self.samples, self.planes, self.config.selection, self.context.device
+            points, self.samples, self.planes, self.config.selection, self.context.device, junctions
         )
         self._report("faces", 1, 1, **counts)
         if not len(faces):
@@ -251,8 +259,12 @@ class _Reconstruction:
 
     def _surface(self, points: Points) -> tuple[Points, Indices]:
         """Triangles of a 3D cloud: choose, close, fit, and move borders out."""
-        view = Surface(points, self.samples, self.planes, self.config.selection, self.context.device)
-        faces = drop_specks(self._choose(points))
+        device = self.context.device
+        junctions = Junctions.none(len(points))
+        if self.config.topology == "any":
+            junctions = find_junctions(points, self.samples, self.planes, device)
+        view = Surface(points, self.samples, self.planes, self.config.selection, device, junctions.mask)
+        faces = drop_specks(self._choose(points, junctions))
         self._report("closing", 0, 2)
         faces = zip_gaps(view, faces)
         self._report("closing", 1, 2)
@@ -354,6 +366,12 @@ class _Reconstruction:
             self.context.count("open_ends", summary["ends"], "open ends of curves")
         else:
             crossing = int(self_intersecting_faces(mesh.points, mesh.faces, device=self.context.device).sum())
+            if self.config.topology == "closed" and not summary["watertight"]:
+                raise StageError(
+                    f"reconstruct: the surface has {summary['boundary_edges']:,} open edges, but "
+                    "reconstruct.topology=closed was asked for. Add points where the shape is open, or set "
+                    "reconstruct.topology=any"
+                )
             self.context.count("open_edges", summary["boundary_edges"], "edges on the border of the surface")
             self.context.count(
                 "nonmanifold_edges", summary["nonmanifold_edges"], "edges of three or more faces"
