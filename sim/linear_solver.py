@@ -199,16 +199,19 @@ class ConjugateGradient:
         self._rr = wp.zeros(1, dtype=wp.float64, device=device)
 
     def solve(self, b: wp.array, out: wp.array, tolerance: float = 1e-10, *, is_definite: bool = True) -> int:
-        iterations = self.run(b, out, tolerance).iterations
-        if not is_definite and self._pq.numpy()[:iterations].min(initial=1.0) <= 0.0:
-            raise ArithmeticError("the matrix is not positive definite")
-        return iterations
+        return self.run(b, out, tolerance, is_definite=is_definite).iterations
 
-    def run(self, b: wp.array, out: wp.array, tolerance: float) -> ConjugateGradientResult:
+    def run(
+        self, b: wp.array, out: wp.array, tolerance: float, *, is_definite: bool = True
+    ) -> ConjugateGradientResult:
         """Solve and also return the extreme Ritz values of the preconditioned matrix.
 
+        Args:
+            is_definite: Negative curvature ends the solve at the next look at the residual; if this is set, a
+                residual that is small enough there outweighs it (rounding).
+
         Raises:
-            ArithmeticError: Not converged within `max_iterations`, or not finite.
+            ArithmeticError: Not positive definite, not converged within `max_iterations`, or not finite.
         """
         out.zero_()
         wp.copy(self._r, b)
@@ -221,6 +224,7 @@ class ConjugateGradient:
         start = self._residual()
         if start == 0.0:
             return ConjugateGradientResult(0, 0.0, np.nan, np.nan)
+        residual, seen = 1.0, 0
         for step in range(self.max_iterations):
             self.matrix.multiply(self._p, self._q)
             wp.utils.array_inner(self._p, self._q, out=self._pq[step : step + 1])
@@ -229,18 +233,28 @@ class ConjugateGradient:
             )
             wp.utils.array_inner(self._r, self._z, out=self._rz[step + 1 : step + 2])
             conjugate_gradient.turn(self._rz, step, self._z, self._p)
-            if (step + 1) % self.check_every == 0:
-                residual = self._residual() / start
-                if not np.isfinite(residual):
-                    raise ArithmeticError(f"conjugate gradients: not finite after {step + 1} iterations")
-                if residual <= tolerance:
-                    low, high = self._ritz_values(step + 1)
-                    return ConjugateGradientResult(step + 1, residual, low, high)
+            if (step + 1) % self.check_every and step + 1 < self.max_iterations:
+                continue
+            residual = self._residual() / start
+            if not np.isfinite(residual):
+                raise ArithmeticError(f"conjugate gradients: not finite after {step + 1} iterations")
+            is_small = residual <= tolerance
+            if not (is_small and is_definite) and self._has_negative_curvature(seen, step + 1):
+                raise ArithmeticError("the matrix is not positive definite")
+            if is_small:
+                low, high = self._ritz_values(step + 1)
+                return ConjugateGradientResult(step + 1, residual, low, high)
+            seen = step + 1
         raise ArithmeticError(
-            f"conjugate gradients: residual {self._residual() / start:.1e} "
-            f"after {self.max_iterations} iterations, "
+            f"conjugate gradients: residual {residual:.1e} after {self.max_iterations} iterations, "
             f"wanted {tolerance:.1e}"
         )
+
+    def _has_negative_curvature(self, start: int, end: int) -> bool:
+        """Tell whether A or a diagonal block of it proved not to be positive definite in steps start..end."""
+        rz, pq = self._rz[start:end].numpy(), self._pq[start:end].numpy()
+        # Both are zero after a step that met the solution exactly.
+        return bool(((rz < 0.0) | ((pq <= 0.0) & (rz != 0.0))).any())
 
     def _residual(self) -> float:
         wp.utils.array_inner(self._r, self._r, out=self._rr)
