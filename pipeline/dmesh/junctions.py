@@ -105,11 +105,18 @@ def _sheets(angle: NDArray[np.float64]) -> NDArray[np.int64]:
     return count
 
 
-def _links(points: Points, rows: NDArray[np.int64], line: Points) -> Indices:
+def _nearest(tree: cKDTree, points: Points, k: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return distances and rows of the k nearest points of a tree, or of all, shape (n, k)."""
+    k = min(k, tree.n)
+    distance, row = tree.query(points, k=k)
+    return np.asarray(distance).reshape(-1, k), np.asarray(row, dtype=np.int64).reshape(-1, k)
+
+
+def _links(points: Points, rows: NDArray[np.int64], line: Points) -> NDArray[np.int64]:
     """Join each junction vertex to the nearest one ahead and behind along its line: pairs of rows (m, 2)."""
     if len(rows) < 2:
         return np.zeros((0, 2), dtype=np.int64)
-    distance, near = cKDTree(points[rows]).query(points[rows], k=min(7, len(rows)))
+    distance, near = _nearest(cKDTree(points[rows]), points[rows], 7)
     reach = 2.5 * np.median(distance[:, 1])
     pairs = []
     for sign in (1.0, -1.0):
@@ -130,8 +137,8 @@ def _along_lines(
     if len(rows) < 2 or not len(other):
         return other[:0], other[:0]
     tree = cKDTree(points[rows])
-    reach = 2.0 * np.median(tree.query(points[rows], k=2)[0][:, 1])
-    distance, near = tree.query(points[other], k=min(4, len(rows)))
+    reach = 2.0 * np.median(_nearest(tree, points[rows], 2)[0][:, 1])
+    distance, near = _nearest(tree, points[other], 4)
     offset = points[other][:, None] - points[rows][near]
     along = np.abs(np.einsum("nki,nki->nk", offset, line[rows][near]))
     fits = (distance < reach) & (along > 0.985 * distance)
@@ -152,8 +159,7 @@ def _crossed(
         p, q = points[faces[:, i]], points[faces[:, j]]
         open_ = np.flatnonzero(~junction[faces[:, i]] & ~junction[faces[:, j]])
         middle, length = (p + q)[open_] / 2, np.linalg.norm((q - p)[open_], axis=1)
-        distance, near = tree.query(middle, k=min(4, len(links)))
-        distance, near = distance.reshape(len(open_), -1), near.reshape(len(open_), -1)
+        distance, near = _nearest(tree, middle, 4)
         s, k = np.nonzero(distance < half + length[:, None])
         gap, inside = _segment_gap(p[open_[s]], q[open_[s]], a[near[s, k]], b[near[s, k]])
         crossed[open_[s[inside & (gap < 0.2 * length[s])]]] = True
