@@ -44,6 +44,8 @@ _ROUNDED = 16.0 * _EPS
 """Rounding of a position, over the largest position."""
 _ROUNDING = 1e-12
 """Rounding of the sum of the energies, over the sum of their magnitudes."""
+_LOOSEST = 1e-2
+"""Residual of a linear solve, over its right-hand side, that is always small enough to ask for."""
 _SLOW = 0.1
 """Share of the residual that a step may leave before the exact Hessian is tried."""
 _WAIT = 4
@@ -195,8 +197,9 @@ class Newton:
             if iteration == self.config.max_iterations:
                 break
             time_integration.add_scaled(self._g, -2.0, self._g, self._b)
-            # Eisenstat & Walker 1996, choice 2: as exact as the last step deserved.
-            forcing = float(np.clip(0.5 * (residual / previous) ** 2, 1e-10, 1e-2))
+            # Eisenstat & Walker 1996, choice 2: as exact as the last step deserved; the first is loose.
+            share = residual / previous if iteration else 1.0
+            forcing = float(np.clip(0.5 * share**2, 1e-10, _LOOSEST))
             try:
                 linear_iterations += self._direction(x, forcing, residual > _SLOW * previous)
             except ArithmeticError as error:
