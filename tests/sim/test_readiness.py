@@ -85,6 +85,26 @@ def test_condition_number_and_iterations_grow_with_a_sliver(box: Callable) -> No
     assert good["cg_iterations"] <= bad["cg_iterations"] <= 2 * good["cg_iterations"]
 
 
+def test_iterations_are_those_of_a_plain_loop(model: SoftBodyModel) -> None:
+    # Whatever the device: a count in steps of the looks at the residual would not compare.
+    z = model.rest_positions[:, 2]
+    free = np.repeat(z > z.min() + 0.05 * np.ptp(z), 3)
+    A = rest_stiffness(model).toarray()[np.ix_(free, free)]
+    inverse = np.zeros_like(A)
+    for p in range(0, len(A), 3):
+        inverse[p : p + 3, p : p + 3] = np.linalg.inv(A[p : p + 3, p : p + 3])
+    r = (model.masses[:, None] * np.array([0.0, 0.0, -9.81])).ravel()[free]
+    start, count, direction, old = np.linalg.norm(r), 0, np.zeros_like(r), np.inf
+    while np.linalg.norm(r) > 1e-8 * start:
+        preconditioned = inverse @ r
+        new = r @ preconditioned
+        direction = preconditioned + new / old * direction
+        r = r - new / (direction @ A @ direction) * (A @ direction)
+        old, count = new, count + 1
+    assert 1 < count % 25 < 24
+    assert abs(measure_readiness(model)["cg_iterations"] - count) <= 1  # rounding
+
+
 def test_parts_joined_by_an_edge_can_swing(box: Callable) -> None:
     points, tets = box((2, 2, 2))
     both = np.vstack([points, points + np.array([1.0, 1.0, 0.0])])
