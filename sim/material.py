@@ -56,11 +56,6 @@ class Material:
         """Second Lamé modulus [Pa]."""
         return lame_parameters(self.youngs_modulus, self.poissons_ratio)[1]
 
-    @property
-    def wave_modulus(self) -> float:
-        """Modulus of pressure waves, lam + 2 mu [Pa]."""
-        return self.lam + 2.0 * self.mu
-
 
 @cache
 def kernels_of(name: str) -> ElasticKernels:

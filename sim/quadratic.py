@@ -79,10 +79,6 @@ class QuadraticModel(SoftBodyModel):
         """`nodes` on the device."""
         return wp.array(self.nodes, dtype=kernels.NODES, device=self.device)
 
-    def to_nodes(self, values: Floats) -> Floats:
-        """Return values at the vertices of the mesh, (v, k), with those of the midpoints between, (n, k)."""
-        return np.concatenate([values, values[self.edges].mean(axis=1)])
-
 
 def refine_degree(model: SoftBodyModel) -> QuadraticModel:
     """Return the model of the same tets with quadratic shape functions."""
