@@ -82,9 +82,7 @@ def components(simplices: Indices, shared: int) -> NDArray[np.int64]:
     return np.unique(labels, return_inverse=True)[1].astype(np.int64)
 
 
-def compact(
-    points: NDArray[np.float64], simplices: Indices
-) -> tuple[NDArray[np.float64], Indices, Indices]:
+def compact(points: NDArray[np.float64], simplices: Indices) -> tuple[NDArray[np.float64], Indices, Indices]:
     """Drop vertices that no simplex uses; return points, renumbered simplices and the kept vertex rows."""
     used = np.unique(simplices)
     index = np.full(len(points), -1, dtype=np.int32)

@@ -156,10 +156,10 @@ class CollapsingMesh:
             progress: Called with the faces left and the target after every round.
         """
         rule = CollapseRule()
-        rule.shape_weight = config.shape_weight
+        rule.shape_weight = wp.float64(config.shape_weight)
         rule.cos_turn = np.cos(np.radians(config.largest_turn))
-        rule.largest_aspect = config.largest_aspect
-        rule.largest_error = largest_error
+        rule.largest_aspect = wp.float64(config.largest_aspect)
+        rule.largest_error = wp.float64(largest_error)
         for _ in range(_MOST_ROUNDS):
             if len(self.faces) <= target:
                 break

@@ -104,7 +104,7 @@ def unpinch(faces: Indices) -> Indices:
 
 
 def _ring(faces: Indices, vertices: NDArray[np.integer]) -> NDArray[np.bool_]:
-    return np.isin(faces, vertices).any(axis=1)
+    return np.asarray(np.isin(faces, vertices).any(axis=1))
 
 
 def orient_along_tree(faces: Indices) -> tuple[Indices, NDArray[np.bool_]]:
@@ -129,7 +129,7 @@ def orient_along_tree(faces: Indices) -> tuple[Indices, NDArray[np.bool_]]:
     a, b = order[start[two]], order[start[two] + 1]
     left, right = a // 3, b // 3
     differs = sign.ravel()[a] == sign.ravel()[b]
-    doubtful = np.isin(faces, edges[uses != 2]).any(axis=1)
+    doubtful = np.asarray(np.isin(faces, edges[uses != 2]).any(axis=1))
     weight = 1.0 + doubtful[left] + doubtful[right]
     # Two faces may share two edges; the lower weight is kept, and both edges are checked in the end.
     pair, first = np.unique(np.stack([left, right]), axis=1, return_index=True)

@@ -213,7 +213,7 @@ def fill_holes(
     x = surface.points
     key = EdgeKeys(len(x))
     known = set(key.of(simplex_edges(faces)[0]).tolist())
-    added: list[NDArray[np.int64]] = []
+    added: list[NDArray[np.integer]] = []
     failed: list[NDArray[np.int64]] = []
     for loop in boundary_loops(faces):
         if len(loop) > largest:

@@ -35,7 +35,7 @@ def flip_edges(
     """
     rule = FlipRule()
     rule.cos_turn = np.cos(np.radians(LARGEST_TURN))
-    rule.largest_aspect = LARGEST_ASPECT
+    rule.largest_aspect = wp.float64(LARGEST_ASPECT)
     faces = faces.copy()
     # Faces that intersect before do not stop a flip.
     tainted = self_intersecting_faces(points, faces, device=device)

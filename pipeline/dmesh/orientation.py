@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from pipeline.dmesh.curing import orient_along_tree
 from pipeline.dmesh.extraction import face_normals
-from pipeline.metrics.surface import signed_volume
 from pipeline.points.neighbors import nearest_neighbors
 from pipeline.surface_query import SurfaceQuery
 from pipeline.topology import components, orient_faces, simplex_edges
@@ -71,9 +70,15 @@ def orient_outward(
 def _signed_sizes(points: Points, faces: Indices, part: NDArray[np.int64], count: int) -> NDArray[np.float64]:
     """Return the signed volume (2D: area, counter-clockwise positive) of each component."""
     if points.shape[1] == 3:
-        return np.array([signed_volume(points, faces[part == c]) for c in range(count)])
+        corners = points[faces]
+        size = np.maximum(np.bincount(part, minlength=count), 1)
+        center = np.stack(
+            [np.bincount(part, corners.mean(axis=1)[:, k], count) / size for k in range(3)], axis=1
+        )
+        a, b, c = (corners[:, k] - center[part] for k in range(3))
+        return np.bincount(part, np.einsum("ij,ij->i", a, np.cross(b, c)) / 6, count).astype(np.float64)
     a, b = points[faces[:, 0]], points[faces[:, 1]]
-    return np.bincount(part, (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]) / 2, count)
+    return np.bincount(part, (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]) / 2, count).astype(np.float64)
 
 
 def _nested(

@@ -159,7 +159,7 @@ class Quadrics:
         return Quadrics(
             flat.reshape(count, d, d),
             cell_sum(group, self.vector, count),
-            np.bincount(group, self.constant, count),
+            np.bincount(group, self.constant, count).astype(np.float64),
         )
 
     def __add__(self, other: Quadrics) -> Quadrics:
@@ -172,7 +172,7 @@ class Quadrics:
         d = anchor.shape[1]
         matrix = self.matrix + weight[:, None, None] * np.eye(d)
         vector = self.vector + weight[:, None] * anchor
-        return np.linalg.solve(matrix, vector[:, :, None])[:, :, 0]
+        return np.asarray(np.linalg.solve(matrix, vector[:, :, None])[:, :, 0], dtype=np.float64)
 
 
 def cell_sum(cell: NDArray[np.integer], values: NDArray[np.float64], count: int) -> NDArray[np.float64]:

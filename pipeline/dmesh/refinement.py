@@ -110,7 +110,7 @@ def vertex_normals(points: Points, faces: Indices) -> Points:
 class Closest:
     """Closest points of samples on faces: face (m,), barycentric (m, d), point (m, d), distance (m,)."""
 
-    face: NDArray[np.int64]
+    face: NDArray[np.integer]
     barycentric: NDArray[np.float64]
     point: Points
     distance: NDArray[np.float64]

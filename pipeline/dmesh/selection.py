@@ -99,7 +99,7 @@ def select_faces(
     rule = SelectionRule()
     rule.cos_fold = np.cos(np.radians(config.fold_angle))
     rule.cos_coplanar = np.cos(np.radians(config.coplanar_angle))
-    rule.least_open = np.int32(least_open)
+    rule.least_open = wp.int32(least_open)
     state_host = np.zeros(len(faces), dtype=np.int32)
     state_host[: len(old)] = CHOSEN
     state: wp.array = wp.array(state_host, dtype=wp.int32, device=device)

@@ -51,7 +51,7 @@ def find_border_samples(points: Points, planes: SamplePlanes) -> BorderSamples:
     if len(rows) < LEAST_CHAIN:
         return BorderSamples.none(d)
     tree = cKDTree(points[rows])
-    distance, near = tree.query(points[rows], k=min(LINE_SAMPLES, len(rows)))
+    distance, near = map(np.asarray, tree.query(points[rows], k=min(LINE_SAMPLES, len(rows))))
     reach = planes.spacing[rows]
     weight = (distance < 5 * reach[:, None]).astype(float)[..., None]
     neighbors = points[rows][near]
@@ -96,7 +96,7 @@ def _largest_gap(points: Points, planes: SamplePlanes) -> tuple[NDArray[np.float
 def _in_long_chains(points: Points, spacing: NDArray[np.float64]) -> NDArray[np.bool_]:
     if len(points) < LEAST_CHAIN:
         return np.zeros(len(points), dtype=bool)
-    distance, near = cKDTree(points).query(points, k=6)
+    distance, near = map(np.asarray, cKDTree(points).query(points, k=6))
     linked = distance < 4 * spacing[:, None]
     i, s = np.nonzero(linked)
     graph = coo_matrix((np.ones(len(i)), (i, near[i, s])), shape=(len(points),) * 2)

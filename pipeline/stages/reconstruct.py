@@ -179,8 +179,8 @@ class _Reconstruction:
         """Go through the phases from the last checkpoint and return the mesh in the frame of the input."""
         step, saved = self.context.restore() or (0, {})
         flat = self.samples.shape[1] == 2
-        points = saved.get("points")
-        faces = saved.get("faces")
+        points: Any = saved.get("points")
+        faces: Any = saved.get("faces")
         if step < _VERTICES:
             points = self._place()
             self.context.checkpoint(_VERTICES, points=points)
