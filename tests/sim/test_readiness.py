@@ -105,6 +105,37 @@ def test_iterations_are_those_of_a_plain_loop(model: SoftBodyModel) -> None:
     assert abs(measure_readiness(model)["cg_iterations"] - count) <= 1  # rounding
 
 
+@pytest.mark.parametrize("cells", [(3, 3, 3), (12, 2, 2)])
+@pytest.mark.parametrize("flatness", [1e-2, 1e-6, 1e-10, 1e-12])
+def test_flat_tets_hide_no_modes(flatness: float, cells: tuple[int, int, int], box: Callable) -> None:
+    points, tets = box(cells, tuple(n / 2.0 for n in cells))
+    inner = int(np.flatnonzero(((points > 0.1) & (points < points.max(axis=0) - 0.1)).all(axis=1))[0])
+    frequencies = []
+    for share in (1e-3, flatness):
+        squeezed = points.copy()
+        squeezed[inner, 2] -= 0.5 * (1.0 - share)
+        found = measure_readiness(SoftBodyModel.from_arrays(squeezed, tets, MATERIAL))
+        assert found["zero_modes"] == 6
+        frequencies.append(found["lowest_frequency"])
+    # One vertex moves by less than 1 % of a cell, and thin tets are as good as rigid.
+    assert frequencies[1] == pytest.approx(frequencies[0], rel=1e-3)
+
+
+def test_flat_tets_hide_no_hinge(box: Callable) -> None:
+    points, tets = box((3, 3, 3))
+    other = points + np.array([1.0, 1.0, 0.0])
+    number = np.arange(len(points)) + len(points)
+    for p in np.flatnonzero((points[:, :2] < 1e-9).all(axis=1)):  # this edge is one of the first box
+        number[p] = int(np.argmin(np.linalg.norm(points - other[p], axis=1)))
+    inner = int(np.flatnonzero(((points > 0.1) & (points < 0.9)).all(axis=1))[0])
+    squeezed = points.copy()
+    squeezed[inner, 2] -= (1.0 - 1e-10) / 3.0
+    joined, index = np.unique(np.concatenate([tets, number[tets]]), return_inverse=True)
+    model = SoftBodyModel.from_arrays(np.vstack([squeezed, other])[joined], index.reshape(-1, 4), MATERIAL)
+    found = measure_readiness(model)
+    assert (found["components"], found["hinges"], found["zero_modes"]) == (2, 1, 7)
+
+
 def test_parts_joined_by_an_edge_can_swing(box: Callable) -> None:
     points, tets = box((2, 2, 2))
     both = np.vstack([points, points + np.array([1.0, 1.0, 0.0])])
