@@ -16,7 +16,8 @@ from pipeline.context import RunContext
 from pipeline.errors import StageError
 from pipeline.stages.stage import Stage
 from pipeline.surface_query import SurfaceQuery
-from pipeline.tetmesh.cleaning import area_vectors, clean_surface
+from pipeline.tetmesh.cleaning import clean_surface
+from pipeline.tetmesh.closure import closed_share, count_openings, enclosing_shares
 from pipeline.tetmesh.creases import crease_curve, find_creases, spread_on_creases
 from pipeline.tetmesh.delaunay import relax_interior, tessellate, tet_volumes
 from pipeline.tetmesh.deviation import deviations, fit_boundary
@@ -36,8 +37,6 @@ Indices = NDArray[np.int32]
 
 LARGEST_MESH = 5_000_000
 """More tets than this are refused before any work."""
-CAP_LIMIT = 0.4
-"""Largest share of the boundary that may lie away from the surface: more means that it encloses nothing."""
 
 
 @dataclass
@@ -102,7 +101,7 @@ def tetrahedralize(
 
     Raises:
         ValueError: A surface that is not made of triangles in space.
-        StageError: A surface that encloses nothing.
+        StageError: An open sheet, which encloses less than it leaves out.
     """
     config, context = config or TetrahedralizeConfig(), context or RunContext()
     if surface.dimension != 3:
@@ -164,6 +163,7 @@ class _Work:
         count = int(np.clip(130.0 * self.target ** (2.0 / 3.0), 20_000, 1_000_000))
         self.samples: SurfaceSamples = sample_faces(clean.points, clean.faces, normals, count, self.rng)
         self.few = self.samples.some(max(50_000, count // 4))
+        self._check_enclosure()
         self.creases = find_creases(clean.points, clean.faces, config.crease_angle)
         self.context.record(2, total=self.steps, phase="sizes", base=self.field.base * clean.diagonal)
 
@@ -257,7 +257,7 @@ class _Work:
         """Check against the surface, fit the boundary, find creases, return to the input's coordinates."""
         points, tets = solid.points, solid.tets
         faces, _ = boundary_faces(tets)
-        self._check_closure(points, faces)
+        self._tell_closure(points, faces)
         self._check_parts(points, faces)
         self._tell_buried()
         on_crease = solid.source < fixed_count
@@ -301,25 +301,32 @@ class _Work:
         distance, _ = cKDTree(on_curve).query(points[edges].mean(axis=1))
         return edges[distance < 0.2 * length]
 
-    def _check_closure(self, points: Points, faces: Indices) -> None:
-        """Refuse a boundary that is mostly invented: an open sheet has a half level set, but is no body."""
-        middle = points[faces].mean(axis=1)
-        area = np.linalg.norm(area_vectors(points, faces), axis=1)
-        hit = self.query.closest(middle)
-        far = hit.distance > 0.5 * self.field(middle)
-        # The far side of a lens over a bent sheet lies near the sheet, and faces the other way.
-        far |= np.einsum("fi,fi->f", area_vectors(points, faces), self.clean.normals[hit.face]) < 0.0
-        share = float(area[far].sum() / area.sum())
-        if share > CAP_LIMIT:
+    def _check_enclosure(self) -> None:
+        """Refuse an open sheet: it has a half level set, but is no body."""
+        places = self.samples.some(4000)
+        enclosing, left_out = enclosing_shares(self.clean, self.query, places, SIDE_STEP * self.field(places))
+        if enclosing <= left_out:
             raise StageError(
-                f"tetrahedralize: the surface encloses nothing: {100 * share:.0f} % of a closed boundary "
-                "would have to be invented; close the surface, or give it a thickness"
+                "tetrahedralize: the surface encloses nothing, or too little to be a body: "
+                f"{100 * enclosing:.0f} % of it surrounds an inside, {100 * left_out:.0f} % has none on "
+                "either side; close the surface, give it a thickness, or take open sheets away"
             )
-        open_count = int((~self.clean.is_closed).sum())
-        if open_count and share > 0.001:
+
+    def _tell_closure(self, points: Points, faces: Indices) -> None:
+        """Count the openings that were closed, and which share of the boundary closes them."""
+        openings = count_openings(self.clean, self.query, self.field, SIDE_STEP)
+        if not openings:
+            return
+        share = closed_share(points, faces, self.clean, self.query, self.field)
+        self.context.count(
+            "closed_openings", openings, "openings closed by the half level set of the winding number"
+        )
+        self.context.count("closed_percent", round(100 * share), "percent of the boundary that closes them")
+        if share > 0.001:
             log.warning(
-                "%d open parts closed by the half level set of the winding number: %.1f %% of the boundary",
-                open_count,
+                "the surface was open: %d openings closed by the half level set of the winding number, "
+                "%.1f %% of the boundary",
+                openings,
                 100 * share,
             )
 
@@ -370,5 +377,5 @@ STAGE = Stage(
     config=TetrahedralizeConfig,
     inputs=("surface_mesh",),
     output="tet_mesh",
-    version=2,
+    version=3,
 )

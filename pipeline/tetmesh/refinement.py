@@ -110,7 +110,7 @@ def _on_rim(surface: SurfaceQuery, face: Indices, barycentric: Points) -> Flags:
     return np.all(rim[surface.faces[face]] | (barycentric < 1e-6), axis=1)
 
 
-def sides_of(surface: SurfaceQuery, places: Points, step: Points) -> tuple[Flags, Flags]:
+def sides_of(surface: SurfaceQuery, places: Points, step: Points, level: float = 0.5) -> tuple[Flags, Flags]:
     """Tell whether it is inside behind and before places on the surface, a step along the normal, (m,)."""
     if not len(places):
         return np.zeros(0, dtype=bool), np.zeros(0, dtype=bool)
@@ -118,4 +118,4 @@ def sides_of(surface: SurfaceQuery, places: Points, step: Points) -> tuple[Flags
     normal = np.cross(b - a, c - a)
     normal /= np.maximum(np.linalg.norm(normal, axis=1), 1e-300)[:, None]
     offset = step[:, None] * normal
-    return surface.is_inside(places - offset), surface.is_inside(places + offset)
+    return surface.is_inside(places - offset, level), surface.is_inside(places + offset, level)

@@ -197,6 +197,22 @@ def test_a_part_too_small_for_the_budget_is_reported(caplog):
         assert "missing" in caplog.text
 
 
+@pytest.mark.parametrize("end", [0.0, 0.85])
+def test_the_opening_that_was_closed_is_counted_with_its_share(end):
+    surface = ball(levels=4)
+    height = surface.points[surface.faces].mean(axis=1)[:, 2]
+    _, counts = fill(SurfaceMesh(surface.points, surface.faces[height < end]))
+    assert counts["closed_openings"] == 1
+    # A flat disk over the rest of the sphere; the half level set bulges, faces near the rim are surface.
+    share = (1 - end**2) / (1 - end**2 + 2 * (1 + end))
+    assert 0.5 * share < counts["closed_percent"] / 100 < 1.3 * share
+
+
+def test_a_closed_surface_has_no_openings():
+    _, counts = fill(ball(levels=3))
+    assert not {"closed_openings", "closed_percent", "open_edges", "nonmanifold_edges"} & set(counts)
+
+
 def open_sheet(bend=0.0):
     x, y = (a.ravel() for a in np.meshgrid(np.linspace(0, 1, 12), np.linspace(0, 1, 12), indexing="ij"))
     i, j = (a.ravel() for a in np.meshgrid(np.arange(11), np.arange(11), indexing="ij"))
@@ -209,6 +225,25 @@ def open_sheet(bend=0.0):
 def test_an_open_sheet_encloses_nothing(bend):
     with pytest.raises(StageError, match="encloses nothing"):
         tetrahedralize(open_sheet(bend), SMALL)
+
+
+@pytest.mark.parametrize(
+    ("size", "height", "waves"), [(1, 0.1, 3), (8, 0.1, 3), (1, 0.5, np.pi), (1, 0.5, 10), (1, 0.5, 20)]
+)
+def test_a_wavy_sheet_encloses_nothing(size, height, waves):
+    flat = open_sheet()
+    x, y = size * flat.points[:, 0], size * flat.points[:, 1]
+    with pytest.raises(StageError, match="encloses nothing"):
+        tetrahedralize(SurfaceMesh(np.stack([x, y, height * np.sin(waves * x)], 1), flat.faces), SMALL)
+
+
+def test_a_tray_without_lid_is_a_body():
+    tray = box([0, 0, 0], [1, 1, 0.3], 3)
+    is_lid = (np.abs(tray.points[tray.faces][:, :, 2] - 0.3) < 1e-9).all(axis=1)
+    mesh, counts = fill(SurfaceMesh(tray.points, tray.faces[~is_lid]))
+    assert counts["closed_openings"] == 1
+    # The half level set sags into the tray.
+    assert 0.2 < mesh.volumes.sum() < 0.3
 
 
 def test_segments_in_the_plane_are_refused():
