@@ -21,7 +21,7 @@ from scipy.sparse.csgraph import connected_components
 from pipeline.context import RunContext
 from pipeline.errors import StageError
 from pipeline.surface_query import SurfaceQuery
-from pipeline.topology import compact, components, orient_faces, unique_rows
+from pipeline.topology import compact, components, orient_faces, simplex_edges, unique_rows
 
 Points = NDArray[np.float64]
 Indices = NDArray[np.int32]
@@ -88,10 +88,16 @@ def clean_surface(points: Points, faces: Indices, context: RunContext) -> CleanS
             f"tetrahedralize: a closed surface needs at least 4 different faces, this one has {len(faces)}"
         )
     points, faces, _ = compact(points, faces)
-    component = components(faces, 2)
+    context.count("nonmanifold_edges", (simplex_edges(faces)[2] > 2).sum(), "edges with three or more faces")
+    component, given = components(faces, 2), faces
     faces, component, is_closed = _orient_patches(points, faces, component, context)
     faces, volume = _turn_outward(points, faces, component, is_closed, context)
     faces, volume = _turn_cavities(points, faces, component, is_closed, volume, context)
+    context.count(
+        "turned_faces",
+        (faces != given).any(axis=1).sum(),
+        "faces turned over to agree with their neighbours and to face outward",
+    )
     return CleanSurface(points, faces, component, is_closed, volume, origin, diagonal)
 
 
@@ -168,7 +174,6 @@ def _orient_patches(
     turned = np.where(minority[patch], turned, ~turned) & turn_allowed
     faces = faces.copy()
     faces[turned] = faces[turned][:, [0, 2, 1]]
-    context.count("turned_faces", turned.sum(), "faces turned over to agree with their neighbours")
     context.count(
         "unorientable_edges", bad, "edges whose faces cannot be oriented consistently (Moebius strip)"
     )

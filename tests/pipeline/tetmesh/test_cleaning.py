@@ -78,7 +78,25 @@ def test_an_inside_out_surface_turns_outward(closed):
         mesh = SurfaceMesh(mesh.points, mesh.faces[mesh.points[mesh.faces].mean(axis=1)[:, 2] < 0.6])
     result, counts = clean(turned(mesh))
     assert counts["turned_patches"] == 1
+    assert counts["turned_faces"] == len(mesh.faces)
     assert result.volume[0] > 0
+
+
+def test_faces_turned_twice_are_as_they_came():
+    # Most faces look inward: the outward ones agree with them first, then all turn.
+    mesh = ball(levels=2)
+    rows = np.random.default_rng(0).permutation(len(mesh.faces))[: 2 * len(mesh.faces) // 3]
+    _, counts = clean(turned(mesh, rows))
+    assert counts["turned_faces"] == len(rows)
+
+
+def test_edges_with_three_faces_are_counted():
+    mesh = ball(levels=2)
+    a, b = mesh.faces[0, :2]
+    fin = np.array([[a, b, len(mesh.points)]])
+    points = np.concatenate([mesh.points, 2 * mesh.points[[a]]])
+    _, counts = clean(SurfaceMesh(points, np.concatenate([mesh.faces, fin])))
+    assert counts["nonmanifold_edges"] == 1
 
 
 @pytest.mark.parametrize("inward", [True, False])
