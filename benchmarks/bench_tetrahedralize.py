@@ -10,6 +10,8 @@ degrees; quality is that of the tessellation alone, which `optimize` improves af
 from __future__ import annotations
 
 import argparse
+import contextlib
+import tempfile
 import time
 from pathlib import Path
 
@@ -83,7 +85,9 @@ def run_baseline(name: str, surface: SurfaceMesh) -> None:
     import pytetwild
 
     cpu, wall = time.process_time(), time.perf_counter()
-    points, tets = pytetwild.tetrahedralize(surface.points, surface.faces, quiet=True)
+    # fTetWild writes the surface that it tracks into the current folder.
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        points, tets = pytetwild.tetrahedralize(surface.points, surface.faces, quiet=True)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     tets = np.asarray(tets, dtype=np.int32)
     edges = points[tets[:, 1:]] - points[tets[:, :1]]
