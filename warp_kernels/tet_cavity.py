@@ -8,7 +8,7 @@ programming
 
 An edge of the boundary has an open ring: removing it flips the two boundary triangles, and with a single tet
 (m = 2) that tet is peeled off. A removal is worth its gain, energy before minus energy after, and is refused
-where the worst tet would become worse.
+where the worst tet would become worse or a new one has no volume.
 
 Source: Shewchuk 2002, Two discrete optimization algorithms for the topological improvement of tetrahedral
 meshes (dynamic programming of Klincsek 1980).
@@ -21,7 +21,7 @@ from typing import Any
 import warp as wp
 
 from warp_kernels.tet_geometry import others
-from warp_kernels.tet_quality import QualityParameters, tet_energy
+from warp_kernels.tet_quality import QualityParameters, upright_energy
 
 wp.set_module_options({"enable_backward": False, "max_unroll": 2})
 
@@ -148,9 +148,9 @@ def edge_removal_kernel(
                     pi = points[ring[i]]
                     pk = points[ring[k]]
                     pj = points[ring[j]]
-                    value += tet_energy(pa, pi, pk, pj, parameters)
+                    value += upright_energy(pa, pi, pk, pj, parameters)
                     if value < best:
-                        value += tet_energy(pb, pj, pk, pi, parameters)
+                        value += upright_energy(pb, pj, pk, pi, parameters)
                     if value < best:
                         best = value
                         best_k = k
@@ -178,8 +178,8 @@ def edge_removal_kernel(
             created[e, made] = wp.vec4i(a, vi, vk, vj)
             created[e, made + 1] = wp.vec4i(b, vj, vk, vi)
             made += 2
-            worst = wp.max(worst, tet_energy(pa, points[vi], points[vk], points[vj], parameters))
-            worst = wp.max(worst, tet_energy(pb, points[vj], points[vk], points[vi], parameters))
+            worst = wp.max(worst, upright_energy(pa, points[vi], points[vk], points[vj], parameters))
+            worst = wp.max(worst, upright_energy(pb, points[vj], points[vk], points[vi], parameters))
             stack[2 * depth] = i
             stack[2 * depth + 1] = k
             stack[2 * depth + 2] = k

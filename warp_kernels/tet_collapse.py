@@ -2,7 +2,8 @@
 
 Collapsing a vertex v into u drops the tets of the edge and moves the other tets of v to u. It keeps the
 topology where v and u have no common neighbours but the ring of their edge. A collapse is worth its gain,
-energy before minus energy after over the tets of v, and is refused where the worst tet would become worse.
+energy before minus energy after over the tets of v, and is refused where the worst tet would become worse or
+one would have no volume.
 
 Source: Dey et al. 1999, Topology preserving edge contraction (the vertex part of the link condition).
 """
@@ -14,7 +15,7 @@ from typing import Any
 import warp as wp
 
 from warp_kernels.tet_geometry import others
-from warp_kernels.tet_quality import QualityParameters, tet_energy
+from warp_kernels.tet_quality import QualityParameters, upright_energy
 
 wp.set_module_options({"enable_backward": False})
 
@@ -55,7 +56,7 @@ def collapse_kernel(
         if o[0] == u or o[1] == u or o[2] == u:
             ring += 1
         elif new < limit:
-            value = tet_energy(pu, points[o[0]], points[o[1]], points[o[2]], parameters)
+            value = upright_energy(pu, points[o[0]], points[o[1]], points[o[2]], parameters)
             new += value
             worst = wp.max(worst, value)
     if not (new < limit) or worst > wp.max(old_worst, _GOOD):

@@ -6,7 +6,9 @@ Everything is a function of the six dihedral angles a_e [deg] and of the inverse
     dihedral     E = sum_e [exp((low - a_e) / low_scale) + exp((a_e - high) / high_scale)] + weight (q - 1)
     amips        E = weight (3 q - 3)
     mean_ratio   E = weight (q^power - 1)
-    barrier      E = 1e5 (1 - 100 v / L^1.5)   where v <= 1e-7 L^1.5   (flat or inverted: finite, opening)
+    barrier      E = B (1 - 100 v / L^1.5)   where v <= 1e-7 L^1.5   (flat or inverted: finite, opening)
+
+The barrier B is twice the largest energy of any tet above it, so turning a sliver over is never a gain.
 
 Derivatives are with respect to vertex 0, the other three fixed. N_k is the outward normal of the face
 opposite k, twice its area long. For the angle at the edge (i, j) with other vertices k and l, e = p_j - p_i:
@@ -38,9 +40,9 @@ AMIPS = 1
 MEAN_RATIO = 2
 
 _DEGREES = wp.constant(wp.float64(57.29577951308232))
-_FLAT = wp.constant(wp.float64(1.0e-7))
-_BARRIER = wp.constant(wp.float64(1.0e5))
-_TINY = wp.constant(wp.float64(1.0e-300))
+FLAT = wp.constant(wp.float64(1.0e-7))  # v / L^1.5 up to which a tet counts as flat
+_MANY = wp.constant(wp.float64(1.0e300))
+_TINY = wp.constant(wp.float64(1.0e-260))
 # Quotients written inside a kernel are evaluated in single precision; constants are not.
 _TWO_THIRDS = wp.constant(wp.float64(2.0 / 3.0))
 _TEN_NINTHS = wp.constant(wp.float64(10.0 / 9.0))
@@ -57,6 +59,7 @@ class QualityParameters:
     high_scale: wp.float64
     weight: wp.float64
     power: wp.float64
+    barrier: wp.float64
 
 
 @wp.struct
@@ -107,9 +110,9 @@ def mean_ratio_energy(q: wp.float64, s: QualityParameters):
 
 
 @wp.func
-def barrier_energy(v: wp.float64, scale: wp.float64):
+def barrier_energy(v: wp.float64, scale: wp.float64, s: QualityParameters):
     """Linear in the volume; `scale` is L^1.5."""
-    return _BARRIER * (wp.float64(1.0) - wp.float64(100.0) * v / (scale + _TINY))
+    return s.barrier * (wp.float64(1.0) - wp.float64(100.0) * v / (scale + _TINY))
 
 
 @wp.func
@@ -117,14 +120,22 @@ def tet_energy(p0: wp.vec3d, p1: wp.vec3d, p2: wp.vec3d, p3: wp.vec3d, s: Qualit
     v = six_volume(p0, p1, p2, p3)
     L = squared_edges(p0, p1, p2, p3)
     scale = L * wp.sqrt(L)
-    if v <= _FLAT * scale:
-        return barrier_energy(v, scale)
+    if v <= FLAT * scale:
+        return barrier_energy(v, scale, s)
     q = L / (wp.float64(12.0) * wp.pow(wp.float64(0.5) * v, _TWO_THIRDS))
     if s.energy == DIHEDRAL:
         return dihedral_energy(tet_normals(p0, p1, p2, p3), q, s)
     if s.energy == AMIPS:
         return amips_energy(q, s)
     return mean_ratio_energy(q, s)
+
+
+@wp.func
+def upright_energy(p0: wp.vec3d, p1: wp.vec3d, p2: wp.vec3d, p3: wp.vec3d, s: QualityParameters):
+    """Energy of a tet to be made; past all bounds without a positive volume."""
+    if not (six_volume(p0, p1, p2, p3) > wp.float64(0.0)):
+        return _MANY
+    return tet_energy(p0, p1, p2, p3, s)
 
 
 @wp.func
@@ -162,12 +173,12 @@ def tet_derivatives(p0: wp.vec3d, p1: wp.vec3d, p2: wp.vec3d, p3: wp.vec3d, s: Q
     n0 = n[0]
     grad_v = -n0
     grad_L = wp.float64(2.0) * (wp.float64(3.0) * p0 - p1 - p2 - p3)
-    if v <= _FLAT * scale:
+    if v <= FLAT * scale:
         # d(v / L^1.5) = dv / L^1.5 - 1.5 v dL / L^2.5; the curvature only keeps steps at the size of the tet.
-        r.value = barrier_energy(v, scale)
-        steep = wp.float64(100.0) * _BARRIER / (scale + _TINY)
+        r.value = barrier_energy(v, scale, s)
+        steep = wp.float64(100.0) * s.barrier / (scale + _TINY)
         r.gradient = -steep * (grad_v - wp.float64(1.5) * v / (L + _TINY) * grad_L)
-        bend = wp.float64(100.0) * _BARRIER / (L + _TINY)
+        bend = wp.float64(100.0) * s.barrier / (L + _TINY)
         r.curvature = bend * wp.identity(n=3, dtype=wp.float64)
         return r
     q = L / (wp.float64(12.0) * wp.pow(wp.float64(0.5) * v, _TWO_THIRDS))

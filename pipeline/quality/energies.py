@@ -19,12 +19,16 @@ from numpy.typing import NDArray
 from warp_kernels.tet_quality import (
     AMIPS,
     DIHEDRAL,
+    FLAT,
     MEAN_RATIO,
     QualityParameters,
     tet_energy_gradients,
 )
 
 Points = NDArray[np.float64]
+
+_LARGEST = 1e30
+"""Energies beyond it leave the range in which single precision orders gains."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,26 @@ class EnergyParameters:
         for name in ("low_scale", "high_scale", "weight", "power"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: expected a positive number, got {getattr(self, name)}")
+        if not self.barrier < _LARGEST:
+            names = "low_scale and high_scale" if self.energy == "dihedral" else "power"
+            raise ValueError(f"{names}: the energy of a sliver overflows, reaching {self.barrier:.0e}")
+
+    @property
+    def barrier(self) -> float:
+        """Energy of a flat tet: twice the largest that a tet with volume can have.
+
+        Angles are within 0 to 180 degrees, and v = `FLAT` L^1.5 bounds the inverse mean ratio.
+        """
+        q = 1.0 / (12.0 * (0.5 * float(FLAT)) ** (2.0 / 3.0))
+        with np.errstate(over="ignore"):
+            if self.energy == "amips":
+                largest = 3.0 * self.weight * q
+            elif self.energy == "mean_ratio":
+                largest = self.weight * np.power(q, self.power)
+            else:
+                angles = np.exp(self.low / self.low_scale) + np.exp((180.0 - self.high) / self.high_scale)
+                largest = 6.0 * angles + self.weight * q
+        return 2.0 * float(largest)
 
     def to_struct(self) -> Any:
         """Return the parameters as the kernels want them."""
@@ -60,6 +84,7 @@ class EnergyParameters:
         s.low, s.low_scale = self.low, self.low_scale
         s.high, s.high_scale = self.high, self.high_scale
         s.weight, s.power = self.weight, self.power
+        s.barrier = self.barrier
         return s
 
 

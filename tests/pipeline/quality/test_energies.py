@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from pipeline.quality.energies import ENERGIES, EnergyParameters, quality_energy
+from pipeline.quality.energies import CONTINUATION, ENERGIES, EnergyParameters, quality_energy
 
 REGULAR = np.array([[1.0, 1, 1], [-1, 1, -1], [1, -1, -1], [-1, -1, 1]])
 TET = np.array([[0, 1, 2, 3]])
@@ -64,8 +66,47 @@ def test_inverted_tets_are_worse_than_flat_ones_and_are_pushed_open(energy):
     points = np.array([[-1, 0, 0], [0, -1, -0.1], [1, 0, 0], [0, 1, -0.1]])
     value, gradient = quality_energy(points, TET, energy)
     step = 1e-3 * gradient / np.abs(gradient).max()
-    assert value[0] > 1e5
+    assert value[0] > _value(points * [1, 1, 0], energy)
     assert _value(points - step, energy) < value[0]
+
+
+def _heights(energy):
+    """Return values of a tet from a sliver over flat to inverted, by ever smaller height."""
+    values = []
+    for height in (1e-2, 1e-4, 1e-6, 0.0, -1e-6, -1e-3, -0.5):
+        points = np.array([[-1, 0, 0], [0, -1, height], [1, 0, 0], [0, 1, height]])
+        values.append(quality_energy(points, TET, parameters=energy)[0][0])
+    return np.array(values)
+
+
+@pytest.mark.parametrize("stage", CONTINUATION)
+@names
+def test_inverted_is_worse_than_flat_is_worse_than_any_sliver(energy, stage):
+    parameters = replace(stage, energy=energy)
+    values = _heights(parameters)
+    assert (np.diff(values) > 0).all()
+    # All kinds around the limit: four points near a plane, half of them also near a line.
+    rng = np.random.default_rng(3)
+    points = rng.normal(size=(4000, 4, 3))
+    points[:, :, 2] *= 10.0 ** rng.uniform(-8, -3, size=(4000, 1))
+    points[1::2, :, 1] *= 1e-2
+    tets = np.arange(16000).reshape(-1, 4)
+    value = quality_energy(points.reshape(-1, 3), tets, parameters=parameters)[0]
+    edges = points[:, 1:] - points[:, :1]
+    v = np.linalg.det(edges)
+    corners = points[:, [0, 0, 0, 1, 1, 2]] - points[:, [1, 2, 3, 2, 3, 3]]
+    flatness = v / (corners**2).sum(axis=(1, 2)) ** 1.5
+    sliver, flat, inverted = flatness > 1.001e-7, (flatness > 0) & (flatness < 0.999e-7), flatness < 0
+    assert min(sliver.sum(), flat.sum(), inverted.sum()) > 100
+    assert value[sliver].max() < value[flat].min()
+    assert value[flat].max() < value[inverted].min()
+
+
+def test_numbers_whose_barrier_overflows_are_refused():
+    with pytest.raises(ValueError, match="low_scale"):
+        EnergyParameters(low_scale=0.01)
+    with pytest.raises(ValueError, match="power"):
+        EnergyParameters(energy="mean_ratio", power=100)
 
 
 @names

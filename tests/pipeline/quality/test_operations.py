@@ -7,10 +7,11 @@ import itertools
 import numpy as np
 import pytest
 import warp as wp
+from scipy.spatial import Delaunay
 
 from pipeline.metrics.tet import signed_volumes
 from pipeline.quality.connectivity import Connectivity
-from pipeline.quality.energies import EnergyParameters, quality_energy
+from pipeline.quality.energies import CONTINUATION, EnergyParameters, quality_energy
 from pipeline.quality.mesh_state import make_state
 from pipeline.quality.operations import (
     COLLAPSE,
@@ -21,7 +22,7 @@ from pipeline.quality.operations import (
     improve_connectivity,
     select,
 )
-from tests.pipeline.quality.small_tets import ball, grid
+from tests.pipeline.quality.small_tets import ball, grid, positive
 from warp_kernels.tet_cavity import edge_removals
 
 
@@ -153,6 +154,20 @@ def test_every_operation_lowers_the_energy_and_keeps_the_topology(operation):
     # The stored energies are those of the tets.
     value = quality_energy(state.points, state.tets, parameters=state.parameters)[0]
     np.testing.assert_allclose(state.value, value, rtol=1e-12)
+
+
+@pytest.mark.parametrize("parameters", CONTINUATION)
+def test_slivers_of_a_random_cloud_are_never_turned_over(parameters):
+    inverted, applied = 0, 0
+    for seed in range(2):
+        points = np.random.default_rng(seed).random((300, 3))
+        state = make_state(points, positive(points, Delaunay(points).simplices))
+        state.set_parameters(parameters)
+        applied += improve_connectivity(state, Limits(0.02))
+        inverted += (signed_volumes(state.points, state.tets) <= 0).sum()
+    # A random cloud is full of slivers of any flatness, most of all along its hull.
+    assert inverted == 0
+    assert applied > 50
 
 
 def test_inner_changes_keep_the_volume_and_the_boundary():
