@@ -88,7 +88,7 @@ SURFACES = {
     "duplicates": (duplicates_and_slivers, ("duplicate_faces", "welded_vertices", "degenerate_faces"), None),
     "cavity": (box_with_cavity, ("cavities",), None),
     "plate": (plate, (), None),
-    "pot": (pot, ("open_edges",), "half level set"),
+    "pot": (pot, ("open_edges", "closed_openings", "closed_percent"), "half level set"),
 }
 """Makers, what must be counted, and what the log must say."""
 
