@@ -8,7 +8,7 @@ checked against the reference surface, and hold the vertices whose boundary they
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -288,10 +288,14 @@ def _collapse_allowed(state: MeshState, limits: Limits, edges: Indices) -> NDArr
 def _apply(
     state: MeshState, candidates: Candidates, winners: NDArray[np.bool_]
 ) -> tuple[int, NDArray[np.bool_]]:
-    """Apply the winners; return how many, and the tets that are new or were wanted by losers."""
+    """Apply the winners; return how many, and the tets that are new or were wanted by others.
+
+    Changes that are fine one by one may meet badly on the boundary. Then fewer are tried: a round in which
+    no attempt leaves the boundary as it was in kind is counted as discarded.
+    """
     before = state.connectivity
     euler = _boundary_euler(before)
-    for attempt in (winners, winners & (candidates.kind == EDGE_REMOVAL)):
+    for attempt in _attempts(candidates, winners):
         chosen = candidates.take(attempt)
         removed = np.zeros(len(state.tets), dtype=bool)
         removed[chosen.cavity] = True
@@ -302,10 +306,10 @@ def _apply(
         after = state.connectivity
         if after.defects <= before.defects and _boundary_euler(after) == euler:
             break
-        # Changes that are fine one by one may meet badly on the boundary: keep to those inside.
         state.tets, state.labels, state.value = saved
         state._connectivity = before
     else:
+        state.count("discarded_rounds", 1)
         return 0, np.zeros(len(state.tets), dtype=bool)
     for kind, name in enumerate(NAMES):
         state.count(name, int((chosen.kind == kind).sum()))
@@ -313,6 +317,22 @@ def _apply(
     fresh[candidates.cavity[~attempt[candidates.cavity_owner]]] = True
     fresh = np.concatenate([fresh[~removed], np.ones(len(chosen.created), dtype=bool)])
     return len(chosen.gain), fresh
+
+
+def _attempts(candidates: Candidates, winners: NDArray[np.bool_]) -> Iterator[NDArray[np.bool_]]:
+    """Yield sets of winners to try: all, those inside, the better half, the other, and so on by halving."""
+    rows = np.flatnonzero(winners)
+    rows = rows[np.argsort(-candidates.gain[rows], kind="stable")]
+    subsets = [rows, rows[candidates.kind[rows] == EDGE_REMOVAL]]
+    size = (len(rows) + 1) // 2
+    while 0 < size < len(rows):
+        subsets += [rows[:size], rows[size : 2 * size]]
+        size = (size + 1) // 2 if size > 1 else 0
+    for k, subset in enumerate(subsets):
+        if len(subset) and (k != 1 or len(subset) < len(rows)):
+            attempt = np.zeros(len(winners), dtype=bool)
+            attempt[subset] = True
+            yield attempt
 
 
 def _boundary_euler(c: Connectivity) -> int:

@@ -191,7 +191,10 @@ class _Optimization:
                     self.step += 1
             self._save()
         for name, number in self.state.counts.items():
-            self.context.count(name, number, f"{name.replace('_', ' ')} applied")
+            message = "applied"
+            if name == "discarded_rounds":
+                message = "of connectivity changes: every attempt would have altered the boundary in kind"
+            self.context.count(name, number, f"{name.replace('_', ' ')} {message}")
 
     def _plan(self) -> list[tuple[str, EnergyParameters, bool]]:
         """Return phase, energy and whether vertices are inserted, per round."""

@@ -19,6 +19,9 @@ from pipeline.quality.operations import (
     NAMES,
     Candidates,
     Limits,
+    _apply,
+    _edge_candidates,
+    _join,
     improve_connectivity,
     select,
 )
@@ -210,6 +213,44 @@ def _candidates(rng, count, tets):
     return Candidates(
         gain, kind, owner, cavity, empty, np.zeros((0, 4), np.int32), empty, np.zeros(0, np.int32)
     )
+
+
+def _with_a_bad_one(state):
+    """Return good separate candidates and, with the highest gain, one that would leave a hole inside."""
+    good = _edge_candidates(state, Limits(0.0, operations=("edge_removals",)), np.ones(len(state.tets), bool))
+    inner = ~np.isin(state.tets, np.unique(state.connectivity.faces)).any(axis=1)
+    hole = np.flatnonzero(inner)[:1].astype(np.int32)
+    owner, empty = np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    none, index = np.zeros((0, 4), dtype=np.int32), np.zeros(0, dtype=np.int32)
+    kind = np.array([EDGE_REMOVAL], dtype=np.int32)
+    bad = Candidates(np.array([1e9]), kind, owner, hole, empty, none, empty, index)
+    return bad, _join([bad, good])
+
+
+def test_one_change_that_breaks_the_boundary_does_not_stop_the_others():
+    mesh = ball()
+    state = make_state(mesh.points, mesh.tets)
+    _, candidates = _with_a_bad_one(state)
+    winners = select(candidates, len(state.tets), len(state.points), state.device)
+    assert winners[0]
+    assert winners.sum() > 10
+    before = len(state.connectivity.faces)
+    applied, fresh = _apply(state, candidates, winners)
+    # Halving sets the half with the bad one apart: at least a quarter of the winners is left.
+    assert winners.sum() // 4 <= applied < winners.sum()
+    assert len(state.connectivity.faces) == before
+    assert len(fresh) == len(state.tets)
+    assert "discarded_rounds" not in state.counts
+
+
+def test_round_in_which_nothing_fits_is_counted():
+    mesh = ball()
+    state = make_state(mesh.points, mesh.tets)
+    bad, _ = _with_a_bad_one(state)
+    applied, _ = _apply(state, bad, np.ones(1, dtype=bool))
+    assert applied == 0
+    assert state.counts == {"discarded_rounds": 1}
+    np.testing.assert_array_equal(state.tets, mesh.tets)
 
 
 def test_competition_equals_the_serial_greedy_choice(device):
