@@ -67,7 +67,10 @@ def test_worst_tet_never_gets_worse(energy):
     mesh = ball(seed=2)
     context = Recorder()
     result = optimize(mesh, OptimizeConfig(energy=energy, **SHORT), context=context)
-    assert smallest_angle(result) >= smallest_angle(mesh)
+    # From slivers to two thirds of the 35 degrees aimed at: moving vertices alone stays below 20 here, for
+    # every energy, and keeping the mesh as it is would too.
+    assert smallest_angle(mesh) < 5
+    assert smallest_angle(result) >= 2 / 3 * 35
     assert (result.volumes > 0).all()
     # Within the rounds of one energy the largest energy of a tet never rises.
     for first, second in zip(context.records, context.records[1:], strict=False):
