@@ -89,7 +89,7 @@ def test_the_summary_says_what_was_altered_in_the_shape() -> None:
     lines = summarize(data, Path("runs/a"), None, [], None).splitlines()
     assert lines[2].strip() == "the surface is open: 64 edges on its border"
     said = "surface was open: 15 openings closed, 5.9 % of the boundary; "
-    said += "1,204 faces were turned to agree with their neighbours; welded 7"
+    said += "1,204 faces were turned to agree with each other and to face outward; welded 7"
     assert lines[4].strip() == said
     assert lines[5].split()[0] == "loop"
     assert lines[6].split()[0] == "folder"  # a stage that altered nothing has no such line
