@@ -254,7 +254,7 @@ def _read(
         if not path.exists():
             raise InputError("no such file")
         if path.stat().st_size == 0:
-            raise InputError("the file is empty")
+            raise InputError("the file is empty; write or copy it again")
         if suffix in USD_EXTENSIONS:
             return build(usd_stage.read_usd(path, want, largest, prim, trusted))
         if prim is not None:

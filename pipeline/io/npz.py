@@ -44,7 +44,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         InputError: Not a NumPy archive, arrays of Python objects, or more than `MAX_BYTES`.
     """
     if not zipfile.is_zipfile(path):
-        raise InputError("not a NumPy archive (.npz)")
+        raise InputError("not a NumPy archive; write it with numpy.savez")
     with zipfile.ZipFile(path) as archive:
         size = sum(member.file_size for member in archive.infolist())
     most = min(MAX_BYTES, UNPACKED + UNPACKED_PER_BYTE * path.stat().st_size)

@@ -134,7 +134,7 @@ def byte_colors(colors: NDArray[np.float64]) -> NDArray[np.uint8]:
 def _header(content: bytes) -> tuple[str, list[_Element], int]:
     """Return the byte order ("" for text), the elements and where the data starts."""
     if not content.startswith((b"ply\n", b"ply\r")):
-        raise InputError("does not start with 'ply': not a PLY file")
+        raise InputError("does not start with 'ply': not a PLY file; export it again, or rename it")
     end = content.find(b"end_header", 0, _MAX_HEADER)
     if end < 0:
         raise InputError("the header has no end_header line")

@@ -33,7 +33,7 @@ def read_npy(path: Path) -> Geometry:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError as error:
         if "object" in str(error).lower() or "pickle" in str(error).lower():
-            raise InputError("not a NumPy array of numbers (Python objects are not read)") from error
+            raise InputError("Python objects are not read; write numbers with numpy.save") from error
         raise
     if array.ndim != 2 or array.dtype.kind not in "fiu":
         raise InputError(f"expected numbers (n, 2), (n, 3) or (n, 6), got {array.dtype} {array.shape}")

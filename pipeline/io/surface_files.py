@@ -29,7 +29,7 @@ def read_obj(path: Path) -> Geometry:
             face_lines.append(line[2:].split("#", 1)[0])
             seen.append(len(vertex_lines))
     if not vertex_lines:
-        raise InputError("no line starts with 'v ': not an OBJ file, or one without vertices")
+        raise InputError("no line starts with 'v ': no vertices, or not an OBJ file; export it again")
     points = _coordinates(vertex_lines)
     corners = [re.sub(r"/[^\s]*", "", line).split() for line in face_lines]
     sizes = np.array([len(c) for c in corners], dtype=np.int64)
@@ -56,7 +56,7 @@ def read_off(path: Path) -> Geometry:
     text = path.read_bytes().decode("utf-8", errors="replace")
     lines = [line for line in (row.split("#", 1)[0].strip() for row in text.splitlines()) if line]
     if not lines or not re.match(r"(ST)?C?N?OFF\b", lines[0]):
-        raise InputError("does not start with OFF: not a text OFF file")
+        raise InputError("does not start with OFF: not a text OFF file; export it as text OFF, or as PLY")
     lines[0] = re.sub(r"^\w+", "", lines[0]).strip()
     lines = lines if lines[0] else lines[1:]
     counts = lines[0].split() if lines else []
@@ -89,7 +89,7 @@ def read_stl(path: Path) -> Geometry:
         head = file.read(84)
     if not head.lstrip().startswith(b"solid"):
         if len(head) < 84:
-            raise InputError("too short for an STL file")
+            raise InputError("too short for an STL file; export it again")
         wanted = 84 + 50 * int(np.frombuffer(head, "<u4", 1, 80)[0])
         if wanted != size:
             raise InputError(

@@ -65,7 +65,7 @@ def read_cells(path: str | Path) -> Geometry:
         raw.face_sizes = np.concatenate([np.full(len(p), p.shape[1]) for p in polygons])
         raw.face_vertices = np.concatenate([p.ravel() for p in polygons])
     elif others:
-        raise InputError(f"no linear tetrahedra; found {', '.join(sorted(others))}")
+        raise InputError(f"no linear tetrahedra; found {', '.join(sorted(others))}; split them into tets")
     return raw
 
 
