@@ -183,6 +183,30 @@ class TetMesh:
         return replace(self, points=self.frame.to_metres(self.points), frame=METRES)
 
 
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """Where the points of a mesh were during a scenario."""
+
+    times: Points
+    """Increasing times [s], shape (k,); a scenario without time runs from 0 to 1."""
+    points: NDArray[np.float32]
+    """Positions [m], Z up, shape (k, n, 3): of the points that tets use, in the order of the mesh."""
+
+    def __post_init__(self) -> None:
+        times = np.ascontiguousarray(self.times, dtype=np.float64)
+        points = np.ascontiguousarray(self.points, dtype=np.float32)
+        if times.ndim != 1 or points.ndim != 3 or points.shape[2] != 3 or len(points) != len(times):
+            raise InvalidMeshError(
+                f"motion: expected times (k,) and points (k, n, 3), got {times.shape} and {points.shape}"
+            )
+        if not (np.isfinite(times).all() and np.isfinite(points).all()):
+            raise InvalidMeshError("motion: times or positions are not finite")
+        if (np.diff(times) <= 0).any():
+            raise InvalidMeshError("motion: times do not increase")
+        object.__setattr__(self, "times", times)
+        object.__setattr__(self, "points", points)
+
+
 @dataclass(frozen=True)
 class Check:
     """A metric against its limit."""
@@ -214,6 +238,8 @@ class SimReport:
     """Per scenario: its settings, results and series (JSON)."""
     material: dict[str, Any] = field(default_factory=dict)
     """name, youngs_modulus [Pa], poissons_ratio, density [kg/m^3] and friction coefficients."""
+    motions: dict[str, Motion] = field(default_factory=dict, compare=False, repr=False)
+    """Per scenario that was solved: where the points were."""
 
     @property
     def passed(self) -> bool:

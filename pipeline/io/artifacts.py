@@ -22,8 +22,8 @@ from pipeline.io import ply
 from pipeline.io.assets import Asset
 from pipeline.io.atomic import atomic_path, atomic_write_text
 from pipeline.io.formats import write_tets
-from pipeline.io.npz import load_npz, write_npz
-from pipeline.types import METRES, Check, PointCloud, SimReport, SurfaceMesh, TetMesh
+from pipeline.io.npz import load_npz, read_arrays, write_npz
+from pipeline.types import METRES, Check, Motion, PointCloud, SimReport, SurfaceMesh, TetMesh
 
 _NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
@@ -34,8 +34,8 @@ def save_artifact(
     """Write an artifact into `folder` and return its files, the exact one first.
 
     Point clouds: `name.npz`. Surfaces: and `.ply`. Tetrahedral meshes: and `.msh`; `sim_mesh` also `.vtu`,
-    with `cell_data` (arrays per tet, such as `tet_quality`). Reports: `name.json`. Assets: `name.json` and
-    its own files.
+    with `cell_data` (arrays per tet, such as `tet_quality`). Reports: `name.json`, and the motion of each
+    scenario in an archive that it names. Assets: `name.json` and its own files.
 
     Raises:
         OutputError: A file cannot be written.
@@ -43,7 +43,9 @@ def save_artifact(
     """
     folder = Path(folder)
     if isinstance(value, SimReport):
-        return [_write_json(folder / f"{name}.json", _report_dict(value))]
+        motions = {scenario: _motion_file(name, scenario) for scenario in value.motions}
+        files = [_write_motion(folder / motions[key], motion) for key, motion in value.motions.items()]
+        return [_write_json(folder / f"{name}.json", _report_dict(value) | {"motions": motions}), *files]
     if isinstance(value, Asset):
         return [_write_json(folder / f"{name}.json", _asset_dict(value, folder)), *value.paths.values()]
     if not isinstance(value, PointCloud | SurfaceMesh | TetMesh):
@@ -78,7 +80,7 @@ def load_artifact(name: str, folder: str | Path) -> Any:
         if path == archive:
             return load_npz(archive)
         data = _decode(json.loads(document.read_text(encoding="utf-8")))
-        return _to_report(data) if "checks" in data else _to_asset(data, folder)
+        return _to_report(data, folder) if "checks" in data else _to_asset(data, folder)
     except Exception as error:  # a damaged file makes the libraries raise anything
         raise InputError(f"{path} is damaged ({error}); run its stage again") from error
 
@@ -123,10 +125,32 @@ def _report_dict(report: SimReport) -> dict[str, Any]:
     }
 
 
-def _to_report(data: dict[str, Any]) -> SimReport:
+def _to_report(data: dict[str, Any], folder: Path) -> SimReport:
     names = [field.name for field in dataclasses.fields(Check)]
     checks = tuple(Check(**{n: c[n] for n in names if n in c}) for c in data["checks"])
-    return SimReport(checks, data.get("metrics", {}), data.get("scenarios", {}), data.get("material", {}))
+    # Only names of files beside the report: a report that came from elsewhere must not reach further.
+    files = {str(key): folder / Path(name).name for key, name in data.get("motions", {}).items()}
+    motions = {key: _read_motion(path) for key, path in files.items() if path.is_file()}
+    return SimReport(
+        checks, data.get("metrics", {}), data.get("scenarios", {}), data.get("material", {}), motions
+    )
+
+
+def _motion_file(name: str, scenario: str) -> str:
+    """File of the motion of a scenario, beside the report `name`."""
+    prefix = "" if name == "sim_report" else f"{name}_"
+    return f"{prefix}frames_{scenario}.npz"
+
+
+def _write_motion(path: Path, motion: Motion) -> Path:
+    with atomic_path(path) as part:
+        np.savez(part, times=motion.times, points=motion.points)
+    return path
+
+
+def _read_motion(path: Path) -> Motion:
+    arrays = read_arrays(path)
+    return Motion(arrays["times"], arrays["points"])
 
 
 def _asset_dict(asset: Asset, folder: Path) -> dict[str, Any]:

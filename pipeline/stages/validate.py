@@ -20,13 +20,13 @@ from pipeline.errors import InvalidMeshError
 from pipeline.metrics.tet import quality_summary
 from pipeline.stages.stage import Stage
 from pipeline.topology import compact
-from pipeline.types import Check, SimReport, TetMesh
+from pipeline.types import Check, Motion, SimReport, TetMesh
 from sim.errors import SimulationDiverged
 from sim.material import Material
 from sim.model import SoftBodyModel
 from sim.quadratic import discretization_error
 from sim.readiness import measure_readiness, structure
-from sim.scenario import default_settings, make_scenario, settings_of
+from sim.scenario import ScenarioResult, default_settings, make_scenario, settings_of
 from sim.solver import NewtonConfig
 
 log = logging.getLogger("simmesh")
@@ -219,7 +219,7 @@ def validate(
 
     context.record(0, total=1, phase="readiness")
     metrics = _metrics(model, mesh, loose, config)
-    scenarios = _scenarios(model, config, context)
+    scenarios, motions = _scenarios(model, config, context)
     values = {"metrics": metrics, "scenarios": scenarios}
     return SimReport(
         checks=tuple(_checks(values, config)),
@@ -233,6 +233,7 @@ def validate(
             "static_friction": float(config.material.static_friction),
             "dynamic_friction": float(config.material.dynamic_friction),
         },
+        motions=motions,
     )
 
 
@@ -263,22 +264,34 @@ def _metrics(model: SoftBodyModel, mesh: TetMesh, loose: int, config: ValidateCo
     return metrics
 
 
-def _scenarios(model: SoftBodyModel, config: ValidateConfig, context: RunContext) -> dict[str, Any]:
+def _scenarios(
+    model: SoftBodyModel, config: ValidateConfig, context: RunContext
+) -> tuple[dict[str, Any], dict[str, Motion]]:
     """Run every scenario, or take it from the checkpoint of an interrupted run."""
     saved = context.restore()
-    done = {} if saved is None else {name: json.loads(a.tobytes()) for name, a in saved[1].items()}
+    kept = {} if saved is None else dict(saved[1])
+    motions = {
+        name: Motion(kept.pop(f"{name}.times"), kept.pop(f"{name}.points"))
+        for name in [key.removesuffix(".times") for key in kept if key.endswith(".times")]
+    }
+    done = {name: json.loads(array.tobytes()) for name, array in kept.items()}
     for number, (name, settings) in enumerate(config.scenarios.items(), start=1):
         if name in done:
             continue
-        done[name] = _run(model, name, settings, config.solver, context)
-        encoded = {key: np.frombuffer(json.dumps(entry).encode(), np.uint8) for key, entry in done.items()}
-        context.checkpoint(number, **encoded)
-    return {name: done[name] for name in config.scenarios}
+        done[name], motion = _run(model, name, settings, config.solver, context)
+        if motion is not None:
+            motions[name] = motion
+        arrays = {key: np.frombuffer(json.dumps(entry).encode(), np.uint8) for key, entry in done.items()}
+        for key, motion in motions.items():
+            arrays |= {f"{key}.times": motion.times, f"{key}.points": motion.points}
+        context.checkpoint(number, **arrays)
+    order = list(config.scenarios)
+    return {name: done[name] for name in order}, {name: motions[name] for name in order if name in motions}
 
 
 def _run(
     model: SoftBodyModel, name: str, settings: dict[str, Any], solver: NewtonConfig, context: RunContext
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], Motion | None]:
     def record(step: int, total: int | None = None, **values: float) -> None:
         context.record(step, total=total, phase=name, **values)
 
@@ -294,9 +307,22 @@ def _run(
             "step": error.step,
             "term": error.term,
             **inner,
-        }
+        }, None
     entry["results"], entry["series"] = found.results, found.series
-    return entry
+    return entry, _motion(found)
+
+
+def _motion(found: ScenarioResult) -> Motion | None:
+    """The kept positions with their times; steps of equilibrium, which have no time, run from 0 to 1."""
+    count = len(found.frames)
+    if count < 2:
+        return None
+    steps = np.asarray(found.series.get("time", [0.0, 1.0]))
+    rows = np.linspace(0.0, len(steps) - 1.0, count)
+    if "time" in found.series:
+        rows = np.round(rows)  # frames are kept evenly spaced in steps
+    times = np.interp(rows, np.arange(len(steps)), steps)
+    return Motion(times, np.asarray(found.frames, dtype=np.float32))
 
 
 def _checks(values: dict[str, Any], config: ValidateConfig) -> Iterable[Check]:

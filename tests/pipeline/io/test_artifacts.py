@@ -10,10 +10,10 @@ import meshio
 import numpy as np
 import pytest
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, InvalidMeshError
 from pipeline.io.artifacts import load_artifact, save_artifact
 from pipeline.io.assets import Asset
-from pipeline.types import Check, Frame, PointCloud, SimReport, SurfaceMesh
+from pipeline.types import Check, Frame, Motion, PointCloud, SimReport, SurfaceMesh
 
 FRAME = Frame(0.0254, "y")
 
@@ -96,6 +96,45 @@ def test_report_comes_back_from_valid_json(tmp_path):
     assert back.checks[2] == report.checks[2]
     assert back.metrics == {"x": 0.5, "list": [0, 1, 2], "flag": True, "none": None, "low": -math.inf}
     assert (back.scenarios, back.material, back.passed) == (report.scenarios, report.material, False)
+
+
+def test_motions_stand_beside_the_report_that_names_them(tmp_path):
+    motion = Motion([0.0, 0.5, 2.0], np.random.default_rng(0).random((3, 5, 3)))
+    report = SimReport((), motions={"drop": motion})
+    files = save_artifact("sim_report", report, tmp_path)
+    assert [file.name for file in files] == ["sim_report.json", "frames_drop.npz"]
+    back = load_artifact("sim_report", tmp_path).motions["drop"]
+    np.testing.assert_array_equal(back.times, motion.times)
+    np.testing.assert_array_equal(back.points, motion.points)
+    assert back.points.dtype == np.float32
+    # Two reports in one folder do not share a file.
+    other = save_artifact("other", report, tmp_path)
+    assert not set(other) & set(files)
+
+
+def test_a_report_reaches_for_no_file_outside_its_folder(tmp_path):
+    inner = tmp_path / "inner"
+    motion = Motion([0.0, 1.0], np.zeros((2, 4, 3)))
+    save_artifact("sim_report", SimReport((), motions={"drop": motion}), inner)
+    (inner / "frames_drop.npz").replace(tmp_path / "frames_drop.npz")
+    document = inner / "sim_report.json"
+    document.write_text(document.read_text().replace("frames_drop.npz", "../frames_drop.npz"))
+    assert load_artifact("sim_report", inner).motions == {}
+
+
+@pytest.mark.parametrize(
+    ("times", "points"),
+    [
+        ([0.0, 0.0], np.zeros((2, 1, 3))),
+        ([0.0, 1.0], np.zeros((1, 1, 3))),
+        ([0.0, np.nan], np.zeros((2, 1, 3))),
+        ([0.0, 1.0], np.full((2, 1, 3), np.inf)),
+        ([0.0], np.zeros((1, 3))),
+    ],
+)
+def test_a_motion_needs_increasing_times_and_finite_positions(times, points):
+    with pytest.raises(InvalidMeshError, match="motion"):
+        Motion(times, points)
 
 
 def test_asset_comes_back_with_its_files(tmp_path):

@@ -45,6 +45,24 @@ def test_good_mesh_passes_every_check(device: str) -> None:
     assert report.material["youngs_modulus"] == 1.0e6
 
 
+def test_each_solved_scenario_keeps_its_motion() -> None:
+    mesh = box_mesh()
+    unused = TetMesh(np.concatenate([[[9.0, 9.0, 9.0]], mesh.points]), mesh.tets + 1)
+    report = validate(unused, ValidateConfig(scenarios=FAST))
+    assert list(report.motions) == ["drop", "stretch"]
+    drop, stretch = report.motions["drop"], report.motions["stretch"]
+    assert drop.points.shape[1:] == stretch.points.shape[1:] == (len(mesh.points), 3)
+    series = report.scenarios["drop"]["series"]
+    assert drop.times[0] == 0.0
+    assert drop.times[-1] == pytest.approx(series["time"][-1])
+    # Every kept frame belongs to the step of its time, but for the last, which is the settled one.
+    heights = np.ptp(drop.points[:-1, :, 2], axis=1)
+    expected = np.interp(drop.times[:-1], series["time"], series["height"])
+    np.testing.assert_allclose(heights, expected, rtol=1e-6)  # single precision
+    np.testing.assert_allclose(stretch.points[0], mesh.points, atol=1e-7)
+    assert np.ptp(stretch.points[-1, :, 0]) == pytest.approx(1.2)
+
+
 def test_report_is_plain_json() -> None:
     report = validate(box_mesh(), ValidateConfig(scenarios=FAST))
     text = json.dumps([report.metrics, report.scenarios, report.material], allow_nan=False)
