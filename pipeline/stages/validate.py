@@ -281,7 +281,9 @@ def _scenarios(
         done[name], motion = _run(model, name, settings, config.solver, context)
         if motion is not None:
             motions[name] = motion
-        arrays = {key: np.frombuffer(json.dumps(entry).encode(), np.uint8) for key, entry in done.items()}
+        arrays: dict[str, Any] = {
+            key: np.frombuffer(json.dumps(entry).encode(), np.uint8) for key, entry in done.items()
+        }
         for key, motion in motions.items():
             arrays |= {f"{key}.times": motion.times, f"{key}.points": motion.points}
         context.checkpoint(number, **arrays)
