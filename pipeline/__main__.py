@@ -1,8 +1,8 @@
-"""`python -m pipeline [overrides]`: the same as `simmesh run [overrides]`."""
+"""`python -m pipeline ...`: the same as `simmesh ...`."""
 
 import sys
 
 from pipeline.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main(["run", *sys.argv[1:]]))
+    sys.exit(main())

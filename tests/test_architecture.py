@@ -70,7 +70,7 @@ def test_library_code_neither_prints_nor_exits_nor_postpones(path: Path) -> None
     doors = {"cli.py", "__main__.py", "outcome.py", "sweep.py", "progress.py"}
     text = path.read_text(encoding="utf-8")
     assert "TODO" not in text
-    if path.name in doors:
+    if path.name in doors or path.parent.name == "commands":
         return
     calls = [node.func for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
     names = {f.id for f in calls if isinstance(f, ast.Name)}

@@ -1,0 +1,12 @@
+"""`simmesh export`: tets to a USD asset and its companions."""
+
+from __future__ import annotations
+
+from pipeline.commands.stage_command import stage_command
+
+COMMAND = stage_command(
+    "export",
+    "tets to a USD asset and its companions",
+    "better.msh asset.usdc",
+    "OUT is a folder (all formats) or one file; report=FILE is what validate wrote.",
+)
