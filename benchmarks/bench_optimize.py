@@ -48,7 +48,7 @@ def row(name: str, mesh: TetMesh, surface: SurfaceMesh, seconds: float) -> str:
         surface=(surface.points / scale, surface.faces),
     )
     measure = Fidelity(state.reference, len(state.connectivity.faces), np.random.default_rng(1))
-    _, deviation = measure.pull(state, 1e-3, 1.0)
+    deviation = measure.fit(state, 1e-3, 1.0).deviation
     return (
         f"| {name} | {len(mesh.tets)} | {low.min():.1f} | {np.percentile(low, 1):.1f} | {low.mean():.1f} "
         f"| {high.max():.0f} | {int((low < 20).sum())} | {int((low < 30).sum())} | {deviation.mean:.2e} "

@@ -1,7 +1,8 @@
-"""Connectivity of a tetrahedral mesh as arrays, built at once and thrown away when the mesh changes."""
+"""Connectivity of a tetrahedral mesh as arrays, built when asked for, thrown away when the mesh changes."""
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -38,13 +39,42 @@ class Connectivity:
         self.star_start = np.zeros(n + 1, dtype=np.int32)
         np.cumsum(np.bincount(vertices, minlength=n), out=self.star_start[1:])
 
-        pairs = tets[:, _PAIRS].reshape(-1, 2)
-        self.edge_keys, inverse = np.unique(self.pair_keys(pairs), return_inverse=True)
-        self.tet_edges = inverse.reshape(-1, 6).astype(np.int32)
-        self.edges = np.stack([self.edge_keys // n, self.edge_keys % n], axis=1).astype(np.int32)
+    @cached_property
+    def _unique_edges(self) -> tuple[Keys, Indices]:
+        """Sorted keys of the edges, and the row of each pair of each tet in them."""
+        keys = self.pair_keys(self.tets[:, _PAIRS].reshape(-1, 2))
+        order = stable_order(keys)
+        first = np.ones(len(keys), dtype=bool)
+        np.not_equal(keys[order[1:]], keys[order[:-1]], out=first[1:])
+        row = np.empty(len(keys), dtype=np.int32)
+        row[order] = np.cumsum(first, dtype=np.int32) - 1
+        return keys[order[first]], row.reshape(-1, 6)
 
-        corners = tets[:, TET_FACES].reshape(-1, 3)
-        key = _face_keys(corners, n)
+    @property
+    def edge_keys(self) -> Keys:
+        return self._unique_edges[0]
+
+    @property
+    def tet_edges(self) -> Indices:
+        return self._unique_edges[1]
+
+    @cached_property
+    def edges(self) -> Indices:
+        n = self.point_count
+        return np.stack([self.edge_keys // n, self.edge_keys % n], axis=1).astype(np.int32)
+
+    @cached_property
+    def edge_tets(self) -> tuple[Keys, Indices]:
+        """Tets of each edge as CSR, shapes (e + 1,) and (6 t,)."""
+        flat = self.tet_edges.ravel()
+        start = np.concatenate([[0], np.cumsum(np.bincount(flat, minlength=len(self.edges)))])
+        return start, (stable_order(flat) // 6).astype(np.int32)
+
+    @cached_property
+    def _boundary(self) -> tuple[Indices, Indices, int]:
+        """Outward boundary triangles, their tets, and how many faces have more than two tets."""
+        corners = self.tets[:, TET_FACES].reshape(-1, 3)
+        key = _face_keys(corners, self.point_count)
         order = stable_order(key)
         equal = key[order[1:]] == key[order[:-1]]
         alone = np.ones(len(key), dtype=bool)
@@ -52,15 +82,35 @@ class Connectivity:
         alone[:-1] &= ~equal
         triple = int((equal[1:] & equal[:-1]).sum())
         rows = np.sort(order[alone])
-        self.faces = np.ascontiguousarray(corners[rows])
-        self.face_tets = (rows // 4).astype(np.int32)
+        return np.ascontiguousarray(corners[rows]), (rows // 4).astype(np.int32), triple
 
+    @property
+    def faces(self) -> Indices:
+        return self._boundary[0]
+
+    @property
+    def face_tets(self) -> Indices:
+        return self._boundary[1]
+
+    @cached_property
+    def _edge_uses(self) -> NDArray[np.int64]:
+        """Number of boundary triangles at each edge, shape (e,)."""
         half = self.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
-        uses = np.bincount(self.edge_rows(half), minlength=len(self.edges))
-        self.boundary_edge = uses > 0
-        self.defects = triple + int((uses[self.boundary_edge] != 2).sum())
-        self.on_boundary = np.zeros(n, dtype=bool)
-        self.on_boundary[self.faces.ravel()] = True
+        return np.bincount(self.edge_rows(half), minlength=len(self.edges))
+
+    @cached_property
+    def boundary_edge(self) -> NDArray[np.bool_]:
+        return self._edge_uses > 0
+
+    @cached_property
+    def on_boundary(self) -> NDArray[np.bool_]:
+        on_boundary = np.zeros(self.point_count, dtype=bool)
+        on_boundary[self.faces.ravel()] = True
+        return on_boundary
+
+    @cached_property
+    def defects(self) -> int:
+        return self._boundary[2] + int((self._edge_uses[self.boundary_edge] != 2).sum())
 
     def pair_keys(self, pairs: NDArray) -> Keys:
         """Return one number per vertex pair, shape (k,), whichever vertex comes first."""

@@ -9,8 +9,10 @@ is
     sum over samples of w (u + 0.05 u^2),  u = distance^2 / scale^2
 
 a least-squares fit that counts distances beyond `scale` more, up to a cap (a surface finer than the mesh
-must not tear at it). Each vertex sees its own part of the linearised energy as a quadratic, `Pull`; half
-steps of all vertices together are a damped Jacobi iteration on a mass matrix, which converges.
+must not tear at it). With barycentric coordinates, directions and weights held the energy is quadratic in all
+vertices, `Fit`. Each vertex sees its own part of it, `Pull`; half steps of all vertices together are a damped
+Jacobi iteration on a mass matrix, which converges. Closest points are searched once for several steps: what
+a vertex moves along the surface changes the distances to planes only in second order.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from pipeline.quality.mesh_state import SURFACE, MeshState
 from pipeline.quality.reference import FACE_SAMPLES, ReferenceSurface
@@ -56,25 +59,40 @@ class Deviation:
         return max(self.to_reference, self.to_mesh)
 
 
-class Fidelity:
-    """Samples of a reference surface, and the pull they exert on a mesh.
+@dataclass(frozen=True)
+class Fit:
+    """The fidelity energy linearised at a mesh: sum over s of w_s (n_s . (x_s - closest_s))^2."""
 
-    Attributes:
-        gaps: Largest distance found at each boundary triangle by the last `pull`, shape (b,).
-    """
+    deviation: Deviation
+    gaps: Points
+    """Largest distance found at each boundary triangle, shape (b,)."""
+    _free: NDArray[np.bool_]
+    _held: NDArray[np.bool_]
+    _matrix: Points
+    _jacobian: csr_array
+    """Derivative of the distances by the vertices, shape (s, 3 n): rows are n_s times the barycentrics."""
+    _constant: Points
+    _weight: Points
+
+    def pull(self, points: Points) -> Pull:
+        """Return the pull on the vertices where they are now, shape (n, 3)."""
+        distance = self._jacobian @ points.ravel() - self._constant
+        slope = (self._jacobian.T @ (self._weight * distance)).reshape(-1, 3)
+        slope[self._held] = 0.0
+        return Pull(self._matrix, slope, self._free)
+
+
+class Fidelity:
+    """Samples of a reference surface, for the fit of a mesh to it."""
 
     def __init__(self, reference: ReferenceSurface, face_count: int, rng: np.random.Generator) -> None:
         """Draw samples for a mesh of about `face_count` boundary triangles."""
         self.reference = reference
         count = int(np.clip(SAMPLES_PER_FACE * face_count, 2_000, 400_000))
         self.samples = reference.samples(count, rng)
-        self.gaps = np.zeros(0)
 
-    def pull(self, state: MeshState, scale: float, weight: float) -> tuple[Pull, Deviation]:
-        """Linearise the fidelity energy at the mesh.
-
-        `scale` is the distance that counts 1, times `weight`.
-        """
+    def fit(self, state: MeshState, scale: float, weight: float) -> Fit:
+        """Search closest points and linearise the fidelity energy; a distance of `scale` counts `weight`."""
         faces, points, n = state.connectivity.faces, state.points, len(state.points)
         hit = SurfaceQuery(points, faces, device=state.device).closest(self.samples)
         corners = points[faces]
@@ -99,31 +117,35 @@ class Fidelity:
         u = (distance / scale) ** 2
         w = weight * share * np.minimum(1.0 + 0.1 * u, _STEEP) / np.maximum(1.0, u / 400.0) / scale**2
 
-        weighted = w[:, None] * barycentric
         matrix = np.zeros((n, 3, 3))
-        slope = np.zeros((n, 3))
-        index = rows.ravel()
-        second = (weighted * barycentric).ravel()
-        first = (weighted * distance[:, None]).ravel()
+        second = (w[:, None] * barycentric**2).ravel()
         wide = np.repeat(direction, 3, axis=0)
         for i in range(3):
-            slope[:, i] = np.bincount(index, first * wide[:, i], minlength=n)
             for j in range(i, 3):
-                entry = np.bincount(index, second * wide[:, i] * wide[:, j], minlength=n)
+                entry = np.bincount(rows.ravel(), second * wide[:, i] * wide[:, j], minlength=n)
                 matrix[:, i, j] = matrix[:, j, i] = entry
-        matrix[state.kind < SURFACE] = 0.0
-        slope[state.kind < SURFACE] = 0.0
+        # Corners and curves are not pulled.
+        held = state.kind < SURFACE
+        matrix[held] = 0.0
+        jacobian = csr_array(
+            (
+                (barycentric[:, :, None] * direction[:, None, :]).ravel(),
+                (3 * rows[:, :, None] + np.arange(3)).ravel(),
+                np.arange(0, 9 * len(rows) + 1, 9),
+            ),
+            shape=(len(rows), 3 * n),
+        )
         to_mesh, to_reference = np.split(distance, [len(self.samples)])
-        self.gaps = to_reference.reshape(len(faces), -1).max(axis=1)
-        np.maximum.at(self.gaps, hit.face, to_mesh)
+        gaps = to_reference.reshape(len(faces), -1).max(axis=1)
+        np.maximum.at(gaps, hit.face, to_mesh)
         deviation = Deviation(
             _area_mean(to_reference.reshape(len(faces), -1) @ MESH_WEIGHTS, corners),
             float(to_mesh.mean()),
             float(distance.max()),
         )
         free = np.zeros(n, dtype=bool)
-        free[faces[self.gaps > _NEAR * scale].ravel()] = True
-        return Pull(matrix, slope, free), deviation
+        free[faces[gaps > _NEAR * scale].ravel()] = True
+        return Fit(deviation, gaps, free, held, matrix, jacobian, jacobian @ points.ravel() - distance, w)
 
 
 def keep_offsets(state: MeshState) -> None:

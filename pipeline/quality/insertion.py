@@ -7,12 +7,12 @@ share no tet do not know of each other, so they are tried together and judged on
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.quality.connectivity import Connectivity, ragged, stable_order
+from pipeline.quality.connectivity import Connectivity, ragged
 from pipeline.quality.mesh_state import CURVE, INTERIOR, SURFACE, MeshState
 from pipeline.quality.operations import Candidates, select
 from pipeline.quality.smoothing import smooth
@@ -71,7 +71,7 @@ def insert_vertices(state: MeshState, threshold: float, batches: int = 12) -> in
         chosen = regions.take(winners)
         # Vertices keep their numbers through a batch, so a pair of vertices names an edge.
         tried.update(map(tuple, state.connectivity.edges[chosen.edges].tolist()))
-        inserted += _try(state, chosen)
+        inserted += int(_try(state, chosen).sum())
     if inserted:
         state.count("insertions", inserted)
     return inserted
@@ -110,7 +110,7 @@ def split_far_faces(
     first = np.sort(np.argsort(-priority, kind="stable")[:budget])
     edges, priority = edges[first], priority[first]
     regions = _regions(c, edges)
-    split = _try(state, regions.take(_separate(state, regions, priority)), slack, cap)
+    split = int(_try(state, regions.take(_separate(state, regions, priority)), slack, cap).sum())
     state.count("refinements", split)
     return split
 
@@ -143,10 +143,7 @@ def _offered_edges(
 
 
 def _regions(c: Connectivity, edges: Rows) -> _Regions:
-    flat = c.tet_edges.ravel()
-    order = stable_order(flat)
-    start = np.concatenate([[0], np.cumsum(np.bincount(flat, minlength=len(c.edges)))])
-    ring_owner, ring = ragged(start, order // 6, edges)
+    ring_owner, ring = ragged(*c.edge_tets, edges)
     n = c.point_count
     vertex = np.unique(np.repeat(ring_owner, 4) * n + c.tets[ring].ravel())
     vertex_owner, vertices = vertex // n, vertex % n
@@ -179,78 +176,106 @@ def _separate(state: MeshState, regions: _Regions, priority: NDArray) -> NDArray
     return select(candidates, len(state.tets), len(state.points), state.device)
 
 
-def _try(state: MeshState, regions: _Regions, slack: float | None = None, cap: float = 0.0) -> int:
-    """Split the edges of separate regions, smooth, and undo the regions that did not gain.
+def _try(
+    state: MeshState, regions: _Regions, slack: float | None = None, cap: float = 0.0
+) -> NDArray[np.bool_]:
+    """Split the edges of separate regions, smooth, and keep what gained.
 
-    Return how many did.
+    The regions are taken out of the mesh, so that a trial costs what its regions cost.
+
+    Returns:
+        Which edges stay split, shape (k,).
     """
     c = state.connectivity
     count, n = len(regions.edges), len(state.points)
-    ends = c.edges[regions.edges]
-    before = state.snapshot()
-    old_value = state.value
-    old = np.bincount(regions.tet_owner, old_value[regions.tets], minlength=count)
-    old_worst = _worst(count, regions.tet_owner, old_value[regions.tets])
+    ends, owner = c.edges[regions.edges], regions.ring_owner
+    place, kind, offset = _middles(state, regions.edges)
+    vertex = (n + np.arange(count)).astype(np.int32)
+    ring = state.tets[regions.ring]
+    # Each half keeps one end of the edge and takes the new vertex for the other.
+    halves = [np.where(ring == ends[owner, k][:, None], vertex[owner][:, None], ring) for k in (1, 0)]
+    split = np.zeros(len(state.tets), dtype=bool)
+    split[regions.ring] = True
+    kept = np.flatnonzero(~split[regions.tets])
+    rest = regions.tets[kept]
+    tet_owner = np.concatenate([regions.tet_owner[kept], owner, owner])
+    tets = np.concatenate([state.tets[rest], *halves])
+    used, local = np.unique(tets, return_inverse=True)
 
-    crease = np.isin(regions.edges, c.edge_rows(state.creases))
-    kind = np.where(c.boundary_edge[regions.edges], np.where(crease, CURVE, SURFACE), INTERIOR).astype(
-        np.int8
+    def gather(of_mesh: NDArray, of_new: NDArray) -> NDArray:
+        old = used < n
+        return np.concatenate([of_mesh[used[old]], of_new[used[~old] - n]])
+
+    trial = replace(
+        state,
+        points=gather(state.points, place),
+        tets=local.reshape(-1, 4).astype(np.int32),
+        labels=np.zeros(len(tets), dtype=np.int32),
+        kind=gather(state.kind, kind),
+        offset=gather(state.offset, offset),
+        creases=state.creases[:0],
+        _connectivity=None,
     )
+    trial.evaluate()
+    vertex_owner = np.full(n + count, -1)
+    vertex_owner[regions.vertices] = regions.vertex_owner
+    vertex_owner[vertex] = np.arange(count)
+    vertex_owner = vertex_owner[used]
+    for _ in range(_SWEEPS):
+        smooth(trial, active=vertex_owner >= 0)
+
+    before = state.value[regions.tets]
+    old = np.bincount(regions.tet_owner, before, minlength=count)
+    new = np.bincount(tet_owner, trial.value, minlength=count)
+    limit = old - 0.05 * np.minimum(old, 2.0) if slack is None else old + slack
+    worst = _worst(count, tet_owner, trial.value)
+    gained = (new < limit) & (worst <= np.maximum(_worst(count, regions.tet_owner, before), cap))
+    if not gained.any():
+        return gained
+
+    number = np.concatenate([np.arange(n), n + np.cumsum(gained) - 1]).astype(np.int32)
+    state.points = np.concatenate([state.points, place[gained]])
+    state.kind = np.concatenate([state.kind, kind[gained]])
+    state.offset = np.concatenate([state.offset, offset[gained]])
+    moved = np.flatnonzero((vertex_owner >= 0) & gained[vertex_owner])
+    state.points[number[used[moved]]] = trial.points[moved]
+    state.value[rest] = np.where(gained[tet_owner[: len(rest)]], trial.value[: len(rest)], state.value[rest])
+    mine = gained[owner]
+    removed = np.zeros(len(state.tets), dtype=bool)
+    removed[regions.ring[mine]] = True
+    made = number[np.concatenate([half[mine] for half in halves])]
+    state.replace_tets(removed, made, np.tile(state.labels[regions.ring[mine]], 2))
+    _split_creases(state, ends[gained], number[vertex[gained]])
+    return gained
+
+
+def _middles(
+    state: MeshState, edges: Rows
+) -> tuple[NDArray[np.float64], NDArray[np.int8], NDArray[np.float64]]:
+    """Return place, kind and offset of a vertex at the middle of each edge."""
+    c = state.connectivity
+    ends = c.edges[edges]
+    crease = np.isin(edges, c.edge_rows(state.creases))
+    kind = np.where(c.boundary_edge[edges], np.where(crease, CURVE, SURFACE), INTERIOR).astype(np.int8)
     place = 0.5 * (state.points[ends[:, 0]] + state.points[ends[:, 1]])
     offset = 0.5 * (state.offset[ends[:, 0]] + state.offset[ends[:, 1]])
     surface, curve = np.flatnonzero(kind == SURFACE), np.flatnonzero(kind == CURVE)
     nearest, normal = state.reference.project(place[surface])
     place[surface] = nearest + offset[surface, None] * normal
-    if len(curve):
-        place[curve] = state.curves.project(place[curve])[0]
+    place[curve] = state.curves.project(place[curve])[0]
+    return place, kind, offset
 
-    vertex = (n + np.arange(count)).astype(np.int32)
-    tets, owner = state.tets[regions.ring], regions.ring_owner
-    halves = []
-    for end in range(2):
-        # Each half keeps one end of the edge and takes the new vertex for the other.
-        half = np.where(tets == ends[owner, 1 - end][:, None], vertex[owner][:, None], tets)
-        halves.append(half)
-    state.points = np.concatenate([state.points, place])
-    state.kind = np.concatenate([state.kind, kind])
-    state.offset = np.concatenate([state.offset, offset])
-    removed = np.zeros(len(state.tets), dtype=bool)
-    removed[regions.ring] = True
-    state.replace_tets(removed, np.concatenate(halves), np.tile(state.labels[regions.ring], 2))
-    active = np.zeros(len(state.points), dtype=bool)
-    active[regions.vertices] = True
-    active[vertex] = True
-    for _ in range(_SWEEPS):
-        smooth(state, active=active)
 
-    new_row = np.cumsum(~removed) - 1
-    stays = ~removed[regions.tets]
-    kept = new_row[regions.tets[stays]]
-    made = np.arange(len(state.tets) - 2 * len(regions.ring), len(state.tets))
-    made_owner = np.tile(owner, 2)
-    region_owner = np.concatenate([regions.tet_owner[stays], made_owner])
-    value = state.value[np.concatenate([kept, made])]
-    new = np.bincount(region_owner, value, minlength=count)
-    limit = old - 0.05 * np.minimum(old, 2.0) if slack is None else old + slack
-    gained = (new < limit) & (_worst(count, region_owner, value) <= np.maximum(old_worst, cap))
-
-    lost = ~gained
-    back = regions.vertices[lost[regions.vertex_owner]]
-    state.points[back] = before["points"][back]
-    undo = np.zeros(len(state.tets), dtype=bool)
-    undo[made[lost[made_owner]]] = True
-    again = regions.ring[lost[owner]]
-    state._connectivity = None
-    state.replace_tets(undo, before["tets"][again], before["labels"][again])
-    if crease[gained].any():
-        split = ends[gained & crease]
-        middle = vertex[gained & crease]
-        keep = ~np.isin(c.pair_keys(state.creases), c.pair_keys(split))
-        ends_again = [np.stack([split[:, k], middle], axis=1) for k in range(2)]
-        state.creases = np.concatenate([state.creases[keep], *ends_again]).astype(np.int32)
-    if lost.any():
-        state.evaluate()
-    return int(gained.sum())
+def _split_creases(state: MeshState, ends: Indices, middle: Indices) -> None:
+    """Put the new vertices into the crease edges that were split; ends (k, 2), middle (k,)."""
+    if not len(state.creases):
+        return
+    keys, n = np.sort(state.creases, axis=1).astype(np.int64), len(state.points)
+    crease = keys[:, 0] * n + keys[:, 1]
+    split = ends[:, 0].astype(np.int64) * n + ends[:, 1]
+    hit = np.isin(split, crease)
+    halves = [np.stack([ends[hit, k], middle[hit]], axis=1) for k in range(2)]
+    state.creases = np.concatenate([state.creases[~np.isin(crease, split)], *halves]).astype(np.int32)
 
 
 def _worst(count: int, owner: Rows, value: NDArray) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.quality.connectivity import Connectivity, ragged, stable_order
+from pipeline.quality.connectivity import Connectivity, ragged
 from pipeline.quality.mesh_state import INTERIOR, MeshState
 from pipeline.quality.operations import Candidates, Limits, improve_connectivity, select
 from pipeline.quality.smoothing import smooth
@@ -86,10 +86,7 @@ def _long_edges(state: MeshState, ratio: float) -> tuple[NDArray[np.int64], NDAr
 def _halve(state: MeshState, rows: NDArray[np.int64], priority: NDArray[np.float64]) -> int:
     """Put a vertex on the middle of edges that share no tet, the highest priority first; return how many."""
     c = state.connectivity
-    flat = c.tet_edges.ravel()
-    order = stable_order(flat)
-    start = np.concatenate([[0], np.cumsum(np.bincount(flat, minlength=len(c.edges)))])
-    owner, ring = ragged(start, order // 6, rows)
+    owner, ring = ragged(*c.edge_tets, rows)
     empty, index = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int32)
     none = np.zeros((0, 4), dtype=np.int32)
     kind = np.zeros(len(rows), dtype=np.int32)

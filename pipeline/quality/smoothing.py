@@ -89,32 +89,42 @@ def smooth(
     if not moved.any():
         return 0
     worst = star_worst(mesh[2], mesh[3], mesh[4])
-    touched = np.flatnonzero(moved[state.tets].any(axis=1))
-    tets = state.to_device(state.tets[touched], wp.vec4i)
-    before = state.to_device(state.value[touched], wp.float64)
     share = np.where(moved, STEP, 0.0)
+    value = state.value.copy()
+    trial, changed = points.copy(), moved
     for halving in range(60):
-        trial = _place(state, points + share[:, None] * step, np.where(share > 0, freedom, FIXED))
-        value, rejected = check_moves(state.to_device(trial, wp.vec3d), tets, before, worst, parameters)
-        bad = (rejected.numpy() > 0) & (share > 0)
-        if not bad.any():
+        rows = np.flatnonzero(changed)
+        trial[rows] = _place(state, rows, points[rows] + share[rows, None] * step[rows], freedom, share)
+        # Tets without a changed vertex are as they were when they were checked last.
+        touched = np.flatnonzero(changed[state.tets].any(axis=1))
+        new, rejected = check_moves(
+            state.to_device(trial, wp.vec3d),
+            state.to_device(state.tets[touched], wp.vec4i),
+            state.to_device(state.value[touched], wp.float64),
+            worst,
+            parameters,
+        )
+        value[touched] = new.numpy()
+        changed = (rejected.numpy() > 0) & (share > 0)
+        if not changed.any():
             break
-        share[bad] *= 0.5 if halving < _HALVINGS else 0.0
+        share[changed] *= 0.5 if halving < _HALVINGS else 0.0
     else:
         return 0
-    state.points = trial
-    state.value = state.value.copy()
-    state.value[touched] = value.numpy()
+    state.points, state.value = trial, value
     return int((share > 0).sum())
 
 
-def _place(state: MeshState, points: Points, freedom: NDArray[np.int32]) -> Points:
-    """Put sliding vertices back: on the reference at their offset, or on their curve."""
-    rows = np.flatnonzero(freedom == ACROSS)
-    if len(rows):
-        place, normal = state.reference.project(points[rows])
-        points[rows] = place + state.offset[rows, None] * normal
-    rows = np.flatnonzero(freedom == ALONG)
-    if len(rows):
-        points[rows] = state.curves.project(points[rows])[0]
+def _place(
+    state: MeshState, rows: NDArray[np.int64], points: Points, freedom: NDArray[np.int32], share: Points
+) -> Points:
+    """Put sliding vertices, given by their rows, back on the reference at their offset, or on their curve."""
+    moving = share[rows] > 0
+    across = np.flatnonzero(moving & (freedom[rows] == ACROSS))
+    if len(across):
+        place, normal = state.reference.project(points[across])
+        points[across] = place + state.offset[rows[across], None] * normal
+    along = np.flatnonzero(moving & (freedom[rows] == ALONG))
+    if len(along):
+        points[along] = state.curves.project(points[along])[0]
     return points

@@ -18,12 +18,12 @@ from pipeline.context import RunContext
 from pipeline.errors import InputError, InvalidMeshError
 from pipeline.metrics.tet import signed_volumes, tet_quality
 from pipeline.quality.energies import CONTINUATION, ENERGIES, EnergyParameters
-from pipeline.quality.fidelity import Deviation, Fidelity, keep_offsets
+from pipeline.quality.fidelity import Deviation, Fidelity, Fit, keep_offsets
 from pipeline.quality.insertion import insert_vertices, split_far_faces
 from pipeline.quality.interior import fill_hollow
 from pipeline.quality.mesh_state import MeshState, make_state
 from pipeline.quality.operations import NAMES, Limits, improve_connectivity
-from pipeline.quality.smoothing import Pull, smooth
+from pipeline.quality.smoothing import smooth
 from pipeline.stages.stage import Stage
 from pipeline.types import SurfaceMesh, TetMesh
 
@@ -217,20 +217,20 @@ class _Optimization:
         self._change(insert)
 
     def _fit(self, insert: bool, refine: bool) -> None:
+        fit: Fit | None = None
+        if self.config.fit_weight > 0:
+            fit = self.fidelity.fit(self.state, self.config.fit_scale, self.config.fit_weight)
+            self.deviation = fit.deviation
         for _ in range(self.config.sweeps):
-            pull: Pull | None = None
-            if self.config.fit_weight > 0:
-                pull, self.deviation = self.fidelity.pull(
-                    self.state, self.config.fit_scale, self.config.fit_weight
-                )
+            pull = None if fit is None else fit.pull(self.state.points)
             smooth(self.state, 0.4, pull, self.config.star_energy)
         keep_offsets(self.state)
-        if refine and "refinements" in self.config.operations:
-            # The connectivity has not changed since the last pull, so its gaps still belong to the faces.
+        if fit is not None and refine and "refinements" in self.config.operations:
+            # The connectivity has not changed since the fit, so its gaps still belong to the faces.
             room = int((1.0 + self.config.growth) * len(self.mesh.tets)) - len(self.state.tets)
             split_far_faces(
                 self.state,
-                self.fidelity.gaps,
+                fit.gaps,
                 self.config.refine_tolerance,
                 room // _TETS_PER_SPLIT,
                 self.config.star_energy,
@@ -321,6 +321,6 @@ STAGE = Stage(
     config=OptimizeConfig,
     inputs=("tet_mesh",),
     output="sim_mesh",
-    version=2,
+    version=3,
     optional=("surface_mesh",),
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from pipeline.quality.fidelity import MESH_SAMPLES, MESH_WEIGHTS, Fidelity, keep_offsets
@@ -35,7 +37,7 @@ def _energy(state, fidelity, points, scale, frozen):
 def test_pull_is_the_derivative_of_the_squared_distances():
     state, fidelity = _ball_in_sphere()
     faces, scale = state.connectivity.faces, 0.05
-    pull, _ = fidelity.pull(state, scale, 1.0)
+    pull = fidelity.fit(state, scale, 1.0).pull(state.points)
     theirs = SurfaceQuery(state.points, faces).closest(fidelity.samples).distance
     mine = np.einsum("sc,fcd->fsd", MESH_SAMPLES, state.points[faces]).reshape(-1, 3)
     u = (np.concatenate([theirs, state.reference.query.closest(mine).distance]) / scale) ** 2
@@ -63,10 +65,10 @@ def test_fit_brings_faces_to_the_sphere():
     state, fidelity = _ball_in_sphere()
     first = None
     for _ in range(15):
-        pull, deviation = fidelity.pull(state, 0.01, 1.0)
-        first = first or deviation
-        smooth(state, 0.0, pull, floor=1e3)
-    _, last = fidelity.pull(state, 0.01, 1.0)
+        fit = fidelity.fit(state, 0.01, 1.0)
+        first = first or fit.deviation
+        smooth(state, 0.0, fit.pull(state.points), floor=1e3)
+    last = fidelity.fit(state, 0.01, 1.0).deviation
     # Chords of a sphere err to one side, spread evenly from nought to the largest error: the best offset
     # halves the mean at least.
     assert last.mean < 0.6 * first.mean
@@ -76,16 +78,31 @@ def test_fit_brings_faces_to_the_sphere():
 
 def test_gaps_belong_to_the_faces():
     state, fidelity = _ball_in_sphere()
-    _, deviation = fidelity.pull(state, 0.01, 1.0)
-    assert fidelity.gaps.shape == (len(state.connectivity.faces),)
-    np.testing.assert_allclose(fidelity.gaps.max(), deviation.largest)
+    fit = fidelity.fit(state, 0.01, 1.0)
+    assert fit.gaps.shape == (len(state.connectivity.faces),)
+    np.testing.assert_allclose(fit.gaps.max(), fit.deviation.largest)
+
+
+def test_pull_follows_the_vertices():
+    """Between two searches the pull is that of distances to planes, exact to first order in the moves."""
+    state, fidelity = _ball_in_sphere()
+    fit = fidelity.fit(state, 0.05, 1.0)
+    held = fit.pull(state.points)
+    moved = state.points + 1e-4 * np.random.default_rng(1).normal(size=state.points.shape)
+    again = fidelity.fit(replace(state, points=moved), 0.05, 1.0).pull(moved)
+    error = np.abs(fit.pull(moved).slope - again.slope)[state.kind == SURFACE]
+    change = np.abs(held.slope - again.slope)[state.kind == SURFACE]
+    # The weights are held too, and some samples meet another triangle: most of the change, not all.
+    assert change.max() > 0
+    assert np.linalg.norm(error) < 0.3 * np.linalg.norm(change)
 
 
 def test_mesh_on_its_own_boundary_is_not_pulled():
     mesh = grid(3)
     state = make_state(mesh.points, mesh.tets)
     fidelity = Fidelity(state.reference, len(state.connectivity.faces), np.random.default_rng(0))
-    pull, deviation = fidelity.pull(state, 1e-3, 1.0)
+    fit = fidelity.fit(state, 1e-3, 1.0)
+    pull, deviation = fit.pull(state.points), fit.deviation
     # 1e-6: closest points are found in single precision.
     assert deviation.largest < 1e-6
     np.testing.assert_allclose(pull.slope, 0, atol=1e-1)
