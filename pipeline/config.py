@@ -39,7 +39,7 @@ _HERE = Path(__file__).resolve().parent
 CONF = next(p for p in (_HERE / "_conf", _HERE.parent / "conf") if p.is_dir())
 """The YAML files: `_conf` in the wheel, `conf` in a checkout or an editable install."""
 NAME = "config"
-PATHS = ("input.path", "run.dir")
+PATHS = ("input.path", "input.prim", "run.dir")
 
 
 @dataclass
@@ -276,6 +276,9 @@ def unknown_key(key: str) -> str:
         seen.append(word)
         inner = _dataclass_of(cls, word)
         if inner is None:
+            value = _default(cls, word)
+            if isinstance(value, dict) and "." in key[len(".".join(seen)) :]:
+                return _not_here(key[len(".".join(seen)) + 1 :], seen, list(value))
             return f"{key}: {'.'.join(seen)} is a value and has nothing below it"
         cls = inner
     return f"{key}: is a group of settings; set one of {', '.join(f.name for f in dataclasses.fields(cls))}"
@@ -320,11 +323,14 @@ def setting_names(cls: type) -> list[str]:
 
 def _dataclass_of(cls: Any, name: str) -> Any:
     """Return the dataclass that a field holds, or None."""
-    default = next(f for f in dataclasses.fields(cls) if f.name == name)
-    if default.default_factory is not dataclasses.MISSING:
-        value = default.default_factory()
-        return type(value) if dataclasses.is_dataclass(value) else None
-    return None
+    value = _default(cls, name)
+    return type(value) if dataclasses.is_dataclass(value) else None
+
+
+def _default(cls: Any, name: str) -> Any:
+    """Return the default of a field that a factory makes, else None."""
+    found = next(f for f in dataclasses.fields(cls) if f.name == name)
+    return None if found.default_factory is dataclasses.MISSING else found.default_factory()
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.config import PipelineConfig, choices, compose_config, setting_names
 from pipeline.environment import prepare_device
@@ -25,6 +26,7 @@ from pipeline.io.formats import (
 )
 from pipeline.io.report_counts import count_words
 from pipeline.progress import Progress, ProgressContext, duration
+from pipeline.run_folder import new_folder
 from pipeline.source import ARTIFACT, KIND, Source, kind_of, sample, sizes
 from pipeline.stages import STAGES
 from pipeline.stages.export import EXPORTERS
@@ -63,21 +65,22 @@ def process(
     Raises:
         InputError, OutputError, StageError: As the parts do.
     """
-    start = time.monotonic()
     second, overrides = _second_file(verb, overrides)
-    config = compose_config([prefixed(verb, word) for word in overrides])
-    _check_target(verb, target)
-    if not source.strip():
-        raise InputError(f"{verb}: the name of IN is empty; give a file")
-    device = prepare_device(config.device)
-    given = Source(replace(config.input, path=source))
-    value = _input(verb, given, config)
+    _check_kind(verb, target)
+    with _writable_folder(target):
+        return _process(verb, source, target, second, overrides, progress)
+
+
+def _process(
+    verb: str, source: str, target: Path, second: Path | None, overrides: Sequence[str], progress: Progress
+) -> tuple[str, bool]:
+    start = time.monotonic()
+    value, config, context = open_input(verb, source, overrides, progress)
     if isinstance(value, PointCloud) and value.dimension == 2 and target.suffix.lower() not in CURVES:
         raise OutputError(
             f"cannot write {target}: the points are 2D, and only {' and '.join(CURVES)} hold a 2D curve"
         )
     stage = next(s for s in STAGES if s.name == verb)
-    context = ProgressContext(progress, device=device, seed=config.seed)
     arguments: dict[str, Any] = {}
     if second is not None:
         arguments[FILES[verb]] = _read_second(verb, second, value)
@@ -98,6 +101,39 @@ def process(
     return "\n".join(lines), True
 
 
+class Opened(NamedTuple):
+    """What a command works on."""
+
+    value: Any
+    """Point cloud, surface or tets, as the stage takes it."""
+    config: PipelineConfig
+    context: ProgressContext
+    """Holds what was counted when the file was read."""
+
+
+def open_input(verb: str, source: str, overrides: Sequence[str], progress: Progress) -> Opened:
+    """Compose the config of a stage and read its input.
+
+    Args:
+        verb: Name of the stage; its prefix may be left out of the overrides.
+        source: File to read; `warp:NAME` is a shape of the warp-lang wheel.
+        overrides: `name=value`.
+        progress: Where progress is shown.
+
+    Raises:
+        InputError: As the config and the readers do, or the file holds another kind of data.
+    """
+    config = compose_config([prefixed(verb, word) for word in overrides])
+    if not source.strip():
+        raise InputError(f"{verb}: the name of IN is empty; give a file")
+    device = prepare_device(config.device)
+    given = Source(replace(config.input, path=source))
+    context = ProgressContext(progress, device=device, seed=config.seed)
+    value = read_input(verb, given, config)
+    context.counts.update(given.context.counts)
+    return Opened(value, config, context)
+
+
 def prefixed(verb: str, override: str) -> str:
     """Put the name of the stage before a setting without it: `max_faces=9`, `material=rubber`."""
     mark = override[: len(override) - len(override.lstrip("+~"))]
@@ -109,7 +145,7 @@ def prefixed(verb: str, override: str) -> str:
     return f"{mark}{verb}{'/' if is_group else '.'}{override[len(mark) :]}"
 
 
-def _input(verb: str, given: Source, config: PipelineConfig) -> Any:
+def read_input(verb: str, given: Source, config: PipelineConfig) -> Any:
     """Read IN, and say what it lacks when the verb cannot take it."""
     value, wanted = given.data, TAKES.get(verb, TetMesh)
     if verb == "reconstruct" and isinstance(value, SurfaceMesh):
@@ -141,8 +177,8 @@ def _read_second(verb: str, path: Path, mesh: Any) -> Any:
     return load_artifact(path.stem, path.parent)
 
 
-def _check_target(verb: str, target: Path) -> None:
-    """Refuse an OUT that cannot be written, before any work."""
+def _check_kind(verb: str, target: Path) -> None:
+    """Refuse an OUT of a kind that the stage does not write, before any work."""
     if verb == "export":
         if target.suffix and not target.is_dir():
             _export_format(target)
@@ -151,13 +187,19 @@ def _check_target(verb: str, target: Path) -> None:
         raise OutputError(f"cannot write {target}: {verb} writes {known}; give OUT one of these extensions")
     elif target.is_dir():
         raise OutputError(f"cannot write {target}: that name is a folder; give a file")
+
+
+@contextmanager
+def _writable_folder(target: Path) -> Iterator[None]:
+    """Make the folder of OUT, and try to write there, before any work; an error leaves no empty folder."""
     folder = target.parent if target.suffix else target
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".simmesh."):
-            pass
-    except OSError as error:
-        raise output_error(target, error) from error
+    with new_folder(folder):
+        try:
+            with tempfile.NamedTemporaryFile(dir=folder, prefix=".simmesh."):
+                pass
+        except OSError as error:
+            raise output_error(target, error) from error
+        yield
 
 
 def _write(result: Any, target: Path) -> Path:
@@ -210,7 +252,8 @@ def _words(result: Any) -> str:
         failed = sum(not check.passed for check in result.checks)
         return f"{len(result.checks) - failed} of {len(result.checks)} checks pass"
     if hasattr(result, "mass"):
-        return f"{result.counts['tets']:,} tets, {result.mass:.4g} kg, in metres, Z up"
+        size = f"{result.counts['tets']:,} tets, {result.volume:.4g} m^3, {result.mass:.4g} kg"
+        return f"{size}, in metres, Z up"
     return ", ".join(f"{n:,} {kind}" for kind, n in sizes(result).items())
 
 

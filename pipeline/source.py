@@ -35,6 +35,10 @@ class InputConfig:
     """Length unit of the file: m, cm or mm. Default: from USD, else m."""
     up: str | None = None
     """Axis that points up in the file: y or z. Default: from USD, else z."""
+    prim: str | None = None
+    """Of a USD file, read this prim and what is below it alone, such as /World/Chair. Default: all."""
+    repair: bool | None = None
+    """Repair a damaged mesh when reading it, and say what was done (also: --repair). Default: refuse it."""
 
     def __post_init__(self) -> None:
         if self.path is not None and not self.path.strip():
@@ -45,6 +49,10 @@ class InputConfig:
             raise ValueError(f"input.unit: expected one of {', '.join(METRES_PER_UNIT)}, got {self.unit!r}")
         if self.up is not None and self.up not in ("y", "z"):
             raise ValueError(f"input.up: expected y or z, got {self.up!r}")
+        if self.prim is not None and not self.prim.startswith("/"):
+            raise ValueError(
+                f"input.prim: expected the path of a prim, such as /World/Chair, got {self.prim!r}"
+            )
         if self.sample_points is not None and self.sample_points < 4:
             raise ValueError(f"input.sample_points: expected at least 4, got {self.sample_points}")
 
@@ -71,7 +79,10 @@ class Source:
     def hash(self) -> str:
         """Hash of the file and of how it is read."""
         try:
-            return text_hash(file_hash(self.path), self.config.unit, self.config.up)
+            how = [self.config.unit, self.config.up]
+            if self.config.prim or self.config.repair:
+                how += [self.config.prim, "repaired" if self.config.repair else None]
+            return text_hash(file_hash(self.path), *how)
         except OSError as error:
             if isinstance(error, PermissionError):
                 reason = "no permission to read it; ask its owner, or give a copy of your own"
@@ -136,9 +147,11 @@ def locate(path: str) -> Path:
 
 def read_geometry(path: Path, config: InputConfig, context: RunContext | None = None) -> Geometry:
     """Read a file of points, faces or tets; `config` overrides the unit and the axis that the file states."""
-    from pipeline.io.formats import read_any
+    from pipeline.io.formats import read_any, states_unit
 
-    data = read_any(path, context=context)
+    data = read_any(path, context=context, prim=config.prim, repair=bool(config.repair))
+    if config.unit is None and data.points.shape[1] == 3 and not states_unit(path):
+        log.info("%s keeps no unit: read in metres (input.unit=cm or mm if it is not)", path.name)
     frame = data.frame
     if config.unit is not None:
         frame = Frame(METRES_PER_UNIT[config.unit], frame.up)

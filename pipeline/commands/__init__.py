@@ -19,6 +19,8 @@ NAMES = (
     "optimize",
     "validate",
     "export",
+    "check",
+    "check-usd",
 )
 """In the order of the help; `check-usd` lives in check_usd.py."""
 

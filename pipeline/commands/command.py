@@ -40,6 +40,10 @@ class Words:
         return option in self.options
 
 
+REPAIR = "--repair"
+"""Flag of every command that reads a mesh: the same as the setting input.repair=true."""
+
+
 def parse(
     command: str,
     arguments: Sequence[str],
@@ -53,7 +57,8 @@ def parse(
         command: Name of the command, for the errors.
         arguments: The words after it.
         files: Fewest and most files that it takes; None for any number.
-        options: By name with its dashes: whether a value follows, as `--json FILE` or `--json=FILE`.
+        options: By name with its dashes: whether a value follows, as `--json FILE` or `--json=FILE`;
+            `REPAIR` becomes the setting that it stands for.
         names: What the files are called in the help, such as "IN and OUT".
 
     Raises:
@@ -77,6 +82,8 @@ def parse(
             found.settings.append(word)
         else:
             found.files.append(word)
+    if found.options.pop(REPAIR, None) is not None:
+        found.settings.append("input.repair=true")
     fewest, most = files
     if len(found.files) < fewest or (most is not None and len(found.files) > most):
         many = f"{fewest} file{'s' * (fewest != 1)}" if fewest == most else f"at least {fewest} files"

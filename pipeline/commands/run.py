@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from pipeline.commands.command import Command
+from pipeline.commands.command import REPAIR, Command
 from pipeline.commands.settings import settings_help
 from pipeline.errors import InputError
 from pipeline.outcome import COULD_NOT_RUN, READY, guarded, perform
@@ -24,7 +24,10 @@ skips what is done and goes on from where it was interrupted.
   simmesh run input.path=scan.ply optimize.rounds=4 force=[optimize]
   simmesh run validate/material=rubber
 
-Also: --config-dir FOLDER (own presets), --cfg job (print the config), -sc install=bash (tab completion)
+  simmesh run input.path=scene.usd input.prim=/World/Chair --repair
+
+Also: --repair (mend a damaged mesh when reading it), --config-dir FOLDER (own presets), --cfg job (print the
+config), -sc install=bash (tab completion)
 """
 
 
@@ -39,6 +42,8 @@ def call(arguments: list[str]) -> int:
     for word in words:
         if word in ("-m", "--multirun"):
             is_sweep = True
+        elif word == REPAIR:
+            overrides.append("input.repair=true")
         elif word in ("-cd", "--config-dir"):
             config_dir = next(words, "")
         elif word.startswith("--config-dir="):
@@ -54,7 +59,7 @@ def call(arguments: list[str]) -> int:
         else:
             flags.append(word)
     if flags:
-        return _ask_hydra(arguments)
+        return _ask_hydra([word if word != REPAIR else "input.repair=true" for word in arguments])
     if is_sweep:
         from pipeline.sweep import sweep
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.commands.command import Command, parse
+from pipeline.commands.command import REPAIR, Command, parse
 from pipeline.commands.settings import settings_help
 from pipeline.outcome import BELOW_LIMIT, READY
 
@@ -31,7 +31,7 @@ def stage_command(verb: str, summary: str, example: str, more: str) -> Command:
 
 def call_stage(verb: str, arguments: list[str]) -> int:
     """Run one stage on a file; print what was made."""
-    words = parse(verb, arguments, (2, 2), names="IN and OUT")
+    words = parse(verb, arguments, (2, 2), {REPAIR: False}, names="IN and OUT")
     from pipeline.files import process
     from pipeline.progress import Progress, log_to
 

@@ -34,18 +34,17 @@ def write_baseline(
         measures: What `measure` returned.
         earlier: The baseline that is replaced: its directions and tolerances are kept.
     """
-    metrics = {}
+    lines = []
     for name, new in measures.items():
         old = (earlier or {}).get(name)
         if old is not None:
             new = replace(old, value=new.value)
-        metrics[name] = {
-            "value": new.value,
-            "direction": new.direction,
-            "relative": new.relative,
-            "absolute": new.absolute,
-        }
-    return _write_json(Path(path), {"simmesh_baseline": FORMAT, "metrics": metrics})
+        entry: dict[str, Any] = {"value": new.value}
+        if new.direction != "any":
+            entry |= {"direction": new.direction, "relative": new.relative, "absolute": new.absolute}
+        lines.append(f"  {json.dumps(name)}: {json.dumps(to_json(entry), allow_nan=False)}")
+    metrics = ",\n".join(lines)  # one metric a line: differences are readable
+    return atomic_write_text(path, f'{{"simmesh_baseline": {FORMAT}, "metrics": {{\n{metrics}\n}}}}\n')
 
 
 def read_baseline(path: str | Path) -> dict[str, Measure]:

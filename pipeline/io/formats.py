@@ -210,6 +210,11 @@ def write_tets(path: str | Path, mesh: TetMesh, cell_data: dict[str, NDArray[Any
     return _write(path, mesh, writer)
 
 
+def states_unit(path: str | Path) -> bool:
+    """Whether the format of a file keeps the unit and the up axis; of another, the reader must be told."""
+    return Path(path).suffix.lower() in _WITH_FRAME
+
+
 def _y_up_metres(
     mesh: SurfaceMesh, normals: NDArray[np.float64] | None
 ) -> tuple[SurfaceMesh, NDArray[np.float64] | None]:
@@ -302,7 +307,7 @@ def _write(path: Path, data: Any, writer: Callable[[Path, Any], None]) -> Path:
         problem = difference(data, back, single=suffix in _SINGLE, welded=suffix in _WELDED)
         if problem:
             raise OutputError(f"cannot write {path}: what was written differs from the mesh: {problem}")
-    if path.suffix.lower() not in _WITH_FRAME and data.frame != METRES:
+    if not states_unit(path) and data.frame != METRES:
         log.info("%s keeps no unit and no up axis: when reading it, give them (%s)", path.name, data.frame)
     return path
 

@@ -11,6 +11,7 @@ The file is opened in a guarded process: a damaged one is one finding.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,6 +20,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import InputError
+from pipeline.io.artifacts import to_json
+from pipeline.io.atomic import atomic_write_text
 from pipeline.io.guard import read_guarded
 
 SEVERITIES = ("error", "warning", "info")
@@ -123,7 +126,24 @@ def check_usd(
     return UsdReport(path, findings, tuple(found["tet_meshes"]))
 
 
-def report_table(report: UsdReport) -> str:
+def report_json(report: UsdReport, strict: bool = False) -> str:
+    """Write the verdict, the findings and the tet meshes as JSON."""
+    data = {
+        "file": str(report.path),
+        "passed": report.passed(strict),
+        "strict": strict,
+        "findings": [asdict(finding) for finding in report.findings],
+        "tet_meshes": list(report.tet_meshes),
+    }
+    return json.dumps(to_json(data), indent=1, allow_nan=False)
+
+
+def write_report(path: str | Path, report: UsdReport, strict: bool = False) -> Path:
+    """Write `report_json` into a file; raises `OutputError`."""
+    return atomic_write_text(path, report_json(report, strict) + "\n")
+
+
+def report_table(report: UsdReport, strict: bool = False) -> str:
     """Lay a report out as text: a line per finding, errors first, and the verdict."""
     lines = []
     for finding in sorted(report.findings, key=lambda f: SEVERITIES.index(f.severity)):
@@ -136,7 +156,7 @@ def report_table(report: UsdReport) -> str:
         )
     counts = [sum(f.severity == s for f in report.findings) for s in SEVERITIES]
     words = ", ".join(f"{n} {s}{'s' * (n != 1)}" for n, s in zip(counts, SEVERITIES[:2]))
-    return "\n".join([*lines, f"{'ok' if report.passed() else 'NOT ok'}: {report.path.name}: {words}"])
+    return "\n".join([*lines, f"{'ok' if report.passed(strict) else 'NOT ok'}: {report.path.name}: {words}"])
 
 
 def inspect_stage(

@@ -17,7 +17,7 @@ import numpy as np
 from pipeline.errors import InputError
 from pipeline.metrics.tet import quality_summary, tet_quality
 from pipeline.topology import boundary_edges, boundary_faces, components
-from pipeline.types import SimReport, TetMesh
+from pipeline.types import Check, SimReport, TetMesh
 
 DIRECTIONS = ("higher", "lower", "equal", "any")
 """Which way is better; "any" is shown and never fails."""
@@ -33,8 +33,22 @@ RULES: dict[str, tuple[str, float, float]] = {
     "volume": ("equal", 1e-3, 0.0),
     "pieces": ("equal", 0.0, 0.0),
     "open_surface_edges": ("lower", 0.0, 0.0),
+    "readiness.mass": ("equal", 1e-3, 0.0),
+    "readiness.inversion_margin_over_size": ("higher", 0.02, 0.0),
+    "readiness.element_time_step": ("higher", 0.02, 0.0),
+    "readiness.explicit_time_step": ("higher", 0.02, 0.0),
+    "readiness.scaled_condition_number": ("lower", 0.1, 0.0),
+    "readiness.cg_iterations": ("lower", 0.1, 2.0),
+    "readiness.lowest_frequency": ("equal", 0.05, 0.0),
+    "readiness.zero_modes": ("equal", 0.0, 0.0),
+    "scenario.drop.peak_smallest_volume_ratio": ("higher", 0.1, 0.0),
+    "scenario.stretch.smallest_volume_ratio": ("higher", 0.1, 0.0),
+    "scenario.stretch.force": ("equal", 0.05, 0.0),
 }
-"""Direction, relative and absolute tolerance by name; every other metric is shown and never fails."""
+"""Direction, relative and absolute tolerance by name; every other metric is shown and never fails.
+
+Quality and structure do not depend on the order of the points but for rounding; iterations and what comes
+after an impact do a little."""
 CHECK_RELATIVE, CHECK_OF_LIMIT = 0.1, 0.05
 """Tolerance of a check: relative to its value, and as a part of its limit."""
 
@@ -101,8 +115,9 @@ class Comparison:
 
 
 def measure(mesh: TetMesh, report: SimReport | None = None) -> dict[str, Measure]:
-    """Measure structure and quality of a mesh (in metres), and the checks of its report.
+    """Measure structure and quality of a mesh (in metres), and what its report found.
 
+    Names begin with `quality.`, `readiness.`, `scenario.NAME.` or `check.`; those of structure stand alone.
     The numbers do not depend on the order of points and tets, but for rounding.
     """
     mesh = mesh.in_metres()
@@ -121,10 +136,15 @@ def measure(mesh: TetMesh, report: SimReport | None = None) -> dict[str, Measure
             values |= {f"quality.{name}.{kind}": number for kind, number in numbers.items()}
     places = _worst_places(mesh)
     measures = {name: _ruled(name, float(value), places.get(name, "")) for name, value in values.items()}
-    for check in report.checks if report is not None else ():
+    if report is None:
+        return measures
+    measures |= _of_report(report)
+    for check in report.checks:
         direction = "higher" if check.direction == "min" else "lower"
         absolute = CHECK_OF_LIMIT * abs(check.limit) if math.isfinite(check.limit) else 0.0
-        measures[f"check.{check.name}"] = Measure(float(check.value), direction, CHECK_RELATIVE, absolute)
+        measures[f"check.{check.name}"] = Measure(
+            float(check.value), direction, CHECK_RELATIVE, absolute, places.get(_quality_of(check), "")
+        )
     return measures
 
 
@@ -182,6 +202,31 @@ def _judge(value: float, old: Measure) -> str:
     if old.direction == "equal":
         return "worse"
     return "better" if (change > 0) == (old.direction == "higher") else "worse"
+
+
+def _of_report(report: SimReport) -> dict[str, Measure]:
+    """The plain numbers of readiness and scenarios; those about tets name the worst one."""
+    measures = {}
+    for name, value in report.metrics.items():
+        if _is_number(value):
+            rows = report.metrics.get(f"{name.removesuffix('_over_size')}_tets") or []
+            where = f"tet {rows[0]}" if rows else ""
+            measures[f"readiness.{name}"] = _ruled(f"readiness.{name}", float(value), where)
+    for scenario, entry in report.scenarios.items():
+        for name, value in entry.get("results", {}).items():
+            if _is_number(value):
+                full = f"scenario.{scenario}.{name}"
+                measures[full] = _ruled(full, float(value), "")
+    return measures
+
+
+def _quality_of(check: Check) -> str:
+    """Name of the quality that a check limits, where it is one."""
+    return f"quality.{check.name}.{check.direction}"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _ruled(name: str, value: float, where: str) -> Measure:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import permutations
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from pipeline.cli import main
 from pipeline.types import SurfaceMesh, TetMesh
 
 
@@ -49,3 +51,25 @@ def make_box() -> Callable[..., TetMesh]:
 def make_surface() -> Callable[..., SurfaceMesh]:
     """The function `random_surface`."""
     return random_surface
+
+
+@pytest.fixture
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def fails(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run a command that must fail with 2 and one error without a traceback; return the error."""
+
+    def run(*arguments: object) -> str:
+        assert main([str(a) for a in arguments]) == 2
+        out, err = capsys.readouterr()
+        errors = [line for line in err.splitlines() if line.startswith("simmesh: error: ")]
+        assert len(errors) == 1, err
+        assert "Traceback" not in err + out
+        return errors[0]
+
+    return run

@@ -11,28 +11,9 @@ import pytest
 from pipeline.errors import InputError
 from pipeline.metrics.baseline import Measure, compare, comparison_table, measure
 from pipeline.types import Check, Frame, SimReport, TetMesh
+from tests.pipeline.shapes import renumbered, with_sliver
 
 REPORT = SimReport((Check("gap", 0.5, 0.1, "min"), Check("error", 1e-6, 1e-2, "max")))
-
-
-def with_sliver(box: TetMesh) -> TetMesh:
-    """The point in the middle moved almost into a face of a tet around it."""
-    middle = int(np.argmin(np.linalg.norm(box.points - box.points.mean(axis=0), axis=1)))
-    tet = box.tets[(box.tets == middle).any(axis=1)][0]
-    face = box.points[tet[tet != middle]].mean(axis=0)
-    points = box.points.copy()
-    points[middle] += 0.97 * (face - points[middle])
-    return TetMesh(points, box.tets)
-
-
-def renumbered(mesh: TetMesh, seed: int) -> TetMesh:
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(len(mesh.points))
-    rank = np.argsort(order)
-    even = np.array([[0, 1, 2, 3], [1, 2, 0, 3], [3, 0, 2, 1], [1, 0, 3, 2]])
-    tets = rank[mesh.tets][rng.permutation(len(mesh.tets))]
-    tets = np.take_along_axis(tets, even[rng.integers(4, size=len(tets))], axis=1)
-    return TetMesh(mesh.points[order], tets.astype(np.int32))
 
 
 def status(comparison, name: str) -> str:
