@@ -96,12 +96,14 @@ def relax_vertices(
     config: PlacementConfig,
     device: str = "cpu",
     progress: Callable[[int, int, float], None] | None = None,
+    fixed: int = 0,
 ) -> Points:
     """Relax vertices over the samples; a vertex that loses all samples is dropped.
 
     Args:
         vertices: Start, shape (n, d): a thinned subset of the samples.
         samples: Positions, shape (m, d).
+        fixed: How many of the first vertices stay where they are, and are never dropped.
         progress: Called with the round, their number and the root mean square move.
     """
     plane_rows = Quadrics.of_planes(planes.normals, samples)
@@ -123,7 +125,9 @@ def relax_vertices(
             offset = moved - centroid
             length = np.linalg.norm(offset, axis=1)
             moved = centroid + offset * np.minimum(1, radius / np.maximum(length, 1e-300))[:, None]
+        moved[:fixed] = x[:fixed]
         alive = count > 0
+        alive[:fixed] = True
         change = np.sqrt(((moved - x)[alive] ** 2).sum(axis=1).mean())
         x = moved[alive]
         if progress is not None:
