@@ -187,6 +187,9 @@ def _split_order(points: Points, leaf_count: int) -> NDArray[np.int64]:
     Runs end where the leaves of a complete binary tree do, over which the points are spread evenly.
     """
     count = len(points)
+    rank = np.empty((count, 3), dtype=np.int64)
+    for axis in range(3):
+        rank[np.argsort(points[:, axis], kind="stable"), axis] = np.arange(count)
     order = np.arange(count)
     node_count = 1
     while node_count < leaf_count:
@@ -194,7 +197,8 @@ def _split_order(points: Points, leaf_count: int) -> NDArray[np.int64]:
         start = np.flatnonzero(np.concatenate([[True], node[1:] != node[:-1]]))
         placed = points[order]
         extent = np.maximum.reduceat(placed, start) - np.minimum.reduceat(placed, start)
-        axis = np.repeat(extent.argmax(axis=1), np.diff(np.append(start, count)))
-        order = order[np.lexsort((placed[np.arange(count), axis], node))]
+        longest = np.repeat(extent.argmax(axis=1), np.diff(np.append(start, count)))
+        # Ranks are distinct integers: one sort orders all nodes, each along its own axis.
+        order = order[np.argsort(node * count + rank[order, longest])]
         node_count *= 2
     return order

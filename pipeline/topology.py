@@ -24,18 +24,38 @@ def unique_rows(rows: Indices) -> tuple[Indices, NDArray[np.int64], NDArray[np.i
     Args:
         rows: Vertex indices, shape (n, k), k from 1 to 4.
     """
-    key = np.sort(np.asarray(rows, dtype=np.int64), axis=1)
-    if not len(key):
+    columns = _sorted_columns(rows)
+    if not len(columns[0]):
         empty = np.zeros(0, dtype=np.int64)
-        return key.astype(np.int32), empty, empty
-    order = np.lexsort(key.T[::-1])
-    ordered = key[order]
-    new = np.ones(len(key), dtype=bool)
-    new[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
+        return np.zeros((0, len(columns)), dtype=np.int32), empty, empty
+    bits = int(columns[-1].max()).bit_length()
+    if bits * len(columns) < 64 and columns[0].min() >= 0:
+        # One integer names a row: a single sort of numbers, several times faster than by columns.
+        key = columns[0]
+        for column in columns[1:]:
+            key = (key << bits) | column
+        order = np.argsort(key)
+        ordered = key[order]
+        changes = ordered[1:] != ordered[:-1]
+    else:
+        order = np.lexsort(columns[::-1])
+        changes = np.any([column[order][1:] != column[order][:-1] for column in columns], axis=0)
+    new = np.concatenate([[True], changes])
     group = np.cumsum(new) - 1
-    inverse = np.empty(len(key), dtype=np.int64)
+    inverse = np.empty(len(order), dtype=np.int64)
     inverse[order] = group
-    return ordered[new].astype(np.int32), inverse, np.bincount(group)
+    first = order[new]
+    return np.stack([c[first] for c in columns], axis=1).astype(np.int32), inverse, np.bincount(group)
+
+
+def _sorted_columns(rows: Indices) -> list[NDArray[np.int64]]:
+    """Return the columns of rows whose entries are sorted within each row."""
+    columns = list(np.asarray(rows).T.astype(np.int64))
+    for last in range(len(columns) - 1, 0, -1):
+        for k in range(last):
+            low, high = columns[k], columns[k + 1]
+            columns[k], columns[k + 1] = np.minimum(low, high), np.maximum(low, high)
+    return columns
 
 
 def simplex_edges(simplices: Indices) -> tuple[Indices, NDArray[np.int64], NDArray[np.int64]]:

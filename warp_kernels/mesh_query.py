@@ -21,7 +21,7 @@ import warp as wp
 
 wp.set_module_options({"enable_backward": False})
 
-FACES_PER_LEAF = 8
+FACES_PER_LEAF = 4
 
 _FOUR_PI = wp.constant(wp.float64(12.566370614359172))
 _LEAF = wp.constant(FACES_PER_LEAF)

@@ -20,7 +20,7 @@ from pipeline.tetmesh.cleaning import clean_surface
 from pipeline.tetmesh.closure import closed_share, count_openings, enclosing_shares
 from pipeline.tetmesh.creases import crease_curve, find_creases, spread_on_creases
 from pipeline.tetmesh.delaunay import relax_interior, tessellate, tet_volumes
-from pipeline.tetmesh.deviation import deviations, fit_boundary
+from pipeline.tetmesh.deviation import deviations, distance_to_boundary, fit_boundary
 from pipeline.tetmesh.lattice import interior_points
 from pipeline.tetmesh.occupancy import make_occupancy
 from pipeline.tetmesh.refinement import SIDE_STEP, choose_new, far_places, sides_of
@@ -37,6 +37,11 @@ Indices = NDArray[np.int32]
 
 LARGEST_MESH = 5_000_000
 """More tets than this are refused before any work."""
+QUICK = 3
+"""Every third sample is enough where a mesh is made to be measured and thrown away."""
+EARLY_TOLERANCE, TOLERANCE = 0.12, 0.18
+"""Shares by which the number of tets may be off before and after they are relaxed and repaired."""
+FINAL_ATTEMPTS = 3
 
 
 @dataclass
@@ -55,7 +60,7 @@ class TetrahedralizeConfig:
     """Rounds that measure the deviation from the surface and shorten the edges where it is large."""
     adapt_exponent: float = 0.35
     """Edge length goes with deviation to the minus this; 0.25 minimises the mean, 0.5 the maximum."""
-    lloyd_iterations: int = 20
+    lloyd_iterations: int = 8
     """Steps that spread the surface points evenly."""
     relax_iterations: int = 5
     """Steps that move interior points to their optimal Delaunay positions."""
@@ -169,9 +174,12 @@ class _Work:
 
     def trial(self, k: int) -> None:
         """Mesh quickly, count, measure the deviation at the samples, and adapt the size field."""
-        points, surface_count, _ = self._points(max(5, self.config.lloyd_iterations // 3))
+        points, surface_count, _ = self._points(
+            max(3, self.config.lloyd_iterations // 2), self.samples.thinned(QUICK)
+        )
         tets = self._inside(points, surface_count)
-        to_mesh, _ = deviations(points, tets, self.query, self.field.samples, self.context.device)
+        faces, _ = boundary_faces(tets)
+        to_mesh = distance_to_boundary(points, faces, self.field.samples, self.context.device)
         self.context.record(3 + k, total=self.steps, phase="adapt", tets=len(tets), deviation=to_mesh.mean())
         scale = self.field.estimate() / len(tets)
         self.field = AdaptedSizeField.adapt(self.field, to_mesh, self.config.adapt_exponent)
@@ -181,22 +189,28 @@ class _Work:
             self.field.set_base(1.0)
 
     def final(self) -> tuple[Solid, int]:
-        """Mesh with care; again with another base size when the number of tets is off by more than 15 %."""
-        for _ in range(3):
-            points, surface_count, fixed_count = self._points(self.config.lloyd_iterations)
-            rule = make_occupancy(self.query, surface_count)
-            points = relax_interior(
-                points, surface_count, self.field, rule, self.config.relax_iterations, self.rng
-            )
+        """Mesh with care; again with another base size when the number of tets is far off."""
+        for k in range(FINAL_ATTEMPTS):
+            points, surface_count, fixed_count = self._points(self.config.lloyd_iterations, self.samples)
+            may_change = self.config.edge_length is None and k < FINAL_ATTEMPTS - 1
+            if may_change and self._is_off(len(self._inside(points, surface_count)), EARLY_TOLERANCE):
+                continue
+            points = self._relax(points, surface_count)
             solid, fixed_count, repairs = self._refine(points, surface_count, fixed_count)
-            ratio = len(solid.tets) / self.target
             self.context.record(self.steps - 1, total=self.steps, phase="mesh", tets=len(solid.tets))
-            if self.config.edge_length is not None or 0.85 <= ratio <= 1.15:
+            if not may_change or not self._is_off(len(solid.tets), TOLERANCE):
                 break
-            self.field.fit(self.field.estimate() / ratio)
         for name, value, message in repairs.found:
             self.context.count(name, value, message)
         return solid, fixed_count
+
+    def _is_off(self, count: int, tolerance: float) -> bool:
+        """Tell whether a number of tets is off by more than a share, and correct the base size if so."""
+        ratio = count / self.target
+        if abs(ratio - 1.0) <= tolerance:
+            return False
+        self.field.fit(self.field.estimate() / ratio)
+        return True
 
     def _refine(self, points: Points, surface_count: int, fixed_count: int) -> tuple[Solid, int, _Repairs]:
         """Extract the solid, add surface points where its boundary is far from the surface; keep the best."""
@@ -235,12 +249,19 @@ class _Work:
             surface_count += len(on_crease) + len(others)
         return best, fixed, repairs
 
-    def _points(self, iterations: int) -> tuple[Points, int, int]:
+    def _points(self, iterations: int, samples: SurfaceSamples) -> tuple[Points, int, int]:
         """Return crease, other surface and interior points; how many on the surface, how many on creases."""
         fixed = spread_on_creases(self.clean.points, self.creases, self.field, self.rng)
-        on_surface = spread_points(self.samples, self.field, self.query, fixed, iterations, self.rng)
+        on_surface = spread_points(samples, self.field, self.query, fixed, iterations, self.rng)
         inside = interior_points(self.field, self.query, on_surface)
         return np.concatenate([on_surface, inside]), len(on_surface), len(fixed)
+
+    def _relax(self, points: Points, surface_count: int) -> Points:
+        """Relax the interior points; those that would leave the solid stay."""
+        moved = relax_interior(points, surface_count, self.field, self.config.relax_iterations, self.rng)
+        stray = surface_count + np.flatnonzero(~self.query.is_inside(moved[surface_count:]))
+        moved[stray] = points[stray]
+        return moved
 
     def _inside(self, points: Points, surface_count: int) -> Indices:
         tets = tessellate(points, self.rng)
@@ -377,5 +398,5 @@ STAGE = Stage(
     config=TetrahedralizeConfig,
     inputs=("surface_mesh",),
     output="tet_mesh",
-    version=3,
+    version=4,
 )

@@ -203,30 +203,27 @@ def _capped_volume(points: Points, faces: Indices, group: NDArray[np.int64]) -> 
         group, np.einsum("fi,fi->f", corner[:, 0], np.cross(corner[:, 1], corner[:, 2])) / 6.0
     ).astype(np.float64)
     # Boundary of each group: an edge is counted within its group alone.
-    half = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-    owner = np.tile(group, 3)
-    local, vertex = np.unique(
-        np.stack([np.repeat(owner, 2), half.ravel()], axis=1), axis=0, return_inverse=True
-    )
-    vertex = vertex.reshape(-1, 2)
-    _, edge, count = unique_rows(vertex.astype(np.int32))
-    direction = np.bincount(edge, np.where(vertex[:, 0] < vertex[:, 1], 1, -1), len(count))
-    rim = (count == 1)[edge] | ((direction != 0)[edge] & (count % 2 == 1)[edge])
+    half, edge, _, owner = _half_edges(faces)
+    pair = group[owner] * (edge.max() + 1) + edge
+    _, pair, count = np.unique(pair, return_inverse=True, return_counts=True)
+    direction = np.bincount(pair, np.where(half[:, 0] < half[:, 1], 1, -1), len(count))
+    rim = (count == 1)[pair] | ((direction != 0)[pair] & (count % 2 == 1)[pair])
     if not rim.any():
         return volume
-    ends = vertex[rim]
+    corner_group = np.repeat(group[owner[rim]], 2)
+    local, ends = np.unique(corner_group * len(points) + half[rim].ravel(), return_inverse=True)
+    ends = ends.reshape(-1, 2)
     graph = coo_matrix((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(len(local), len(local)))
     loop = connected_components(graph, directed=False)[1]
-    position = points[local[:, 1]] - center[local[:, 0]]
-    weight = np.bincount(ends.ravel(), minlength=len(local)).astype(float)
-    size = np.bincount(loop, weight)
-    middle = np.stack([np.bincount(loop, weight * position[:, k]) for k in range(3)], axis=1).astype(
-        np.float64
-    )
-    middle /= np.where(size > 0, size, 1.0)[:, None]
+    position = points[local % len(points)] - center[local // len(points)]
+    size = np.bincount(loop[ends.ravel()])
+    middle = np.stack(
+        [np.bincount(loop[ends.ravel()], position[ends.ravel(), k]) for k in range(3)], axis=1
+    ).astype(np.float64)
+    middle /= size[:, None]
     a, b, c = position[ends[:, 1]], position[ends[:, 0]], middle[loop[ends[:, 0]]]
     cap = np.einsum("fi,fi->f", a, np.cross(b, c)) / 6.0
-    return volume + np.bincount(local[ends[:, 0], 0], cap, groups).astype(np.float64)
+    return volume + np.bincount(corner_group[::2], cap, groups).astype(np.float64)
 
 
 def _turn_outward(

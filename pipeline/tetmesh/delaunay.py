@@ -92,23 +92,22 @@ def relax_interior(
     points: Points,
     surface_count: int,
     size: Callable[[Points], Points],
-    is_inside: Callable[[Points, Indices], NDArray[np.bool_]],
     iterations: int,
     rng: np.random.Generator,
 ) -> Points:
     """Move interior points to their optimal Delaunay positions; the first `surface_count` points stay.
 
+    Tets with a corner at an interior point count as inside: those points keep clear of the surface.
+
     Args:
         points: Surface points, then interior points, shape (n, 3).
         size: Size field: points (m, 3) -> edge lengths (m,).
-        is_inside: Occupancy of tets: (points, tets) -> (t,).
     """
     points = points.copy()
     n = len(points)
     for _ in range(iterations if n > surface_count else 0):
         tets = tessellate(points, rng)
-        tets = tets[(tets < n).all(axis=1)]
-        tets = tets[is_inside(points, tets)]
+        tets = tets[(tets < n).all(axis=1) & (tets >= surface_count).any(axis=1)]
         volume = np.abs(tet_volumes(points, tets))
         centroid = points[tets].mean(axis=1)
         target, good = circumcenters(points, tets)

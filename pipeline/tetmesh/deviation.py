@@ -47,9 +47,13 @@ def deviations(
         device: Warp device.
     """
     faces, _ = boundary_faces(tets)
-    to_mesh = SurfaceQuery(points, faces, device).closest(samples).distance
     places = np.einsum("qk,fki->fqi", QUADRATURE, points[faces]).reshape(-1, 3)
-    return to_mesh, query.closest(places).distance
+    return distance_to_boundary(points, faces, samples, device), query.closest(places).distance
+
+
+def distance_to_boundary(points: Points, faces: Indices, samples: Points, device: str) -> Points:
+    """Return the distance of samples of a surface from boundary faces (b, 3) of a mesh, shape (s,)."""
+    return SurfaceQuery(points, faces, device).closest(samples).distance
 
 
 def fit_boundary(

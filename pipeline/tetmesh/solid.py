@@ -93,7 +93,7 @@ def extract_solid(
     context.count("flat_tets", (flat & real).sum(), "flat tetrahedra across the surface left out")
     inside, peeled = _peel_thin(points, tets, neighbors, inside, surface_count)
     context.count("peeled_tets", peeled, "thin tetrahedra across the surface left out")
-    inside = make_manifold(tets, inside, np.abs(volume), real & ~flat, context)
+    inside = make_manifold(tets, inside, np.abs(volume), real & ~flat, context, neighbors)
     kept = tets[inside]
     kept = kept[~_crumbs(points, kept, clean, query, context)]
     if not len(kept):

@@ -62,10 +62,7 @@ def test_relaxation_moves_interior_points_alone_and_evens_them_out():
     points = np.concatenate([mesh.points, inner])
     count = len(mesh.points)
 
-    def everywhere(p, t):
-        return np.ones(len(t), dtype=bool)
-
-    moved = relax_interior(points, count, lambda p: np.ones(len(p)), everywhere, 8, rng)
+    moved = relax_interior(points, count, lambda p: np.ones(len(p)), 8, rng)
     np.testing.assert_array_equal(moved[:count], mesh.points)
     assert np.linalg.norm(moved[count:], axis=1).max() < 1.0
 
