@@ -99,6 +99,18 @@ class PointCloud:
         return self.points.shape[1]
 
 
+@dataclass(frozen=True, eq=False)
+class Appearance:
+    """How a surface looks: colours of its vertices, or a picture laid onto its faces."""
+
+    colors: Points | None = None
+    """Linear RGB in [0, 1] per vertex, shape (n, 3)."""
+    texture_coordinates: Points | None = None
+    """Place in the picture per corner of each face, shape (f, 3, 2); (0, 0) is its lower left."""
+    texture: str | None = None
+    """File of the picture; inside a package as package[file]."""
+
+
 @dataclass(frozen=True)
 class SurfaceMesh:
     """Segments in 2D, triangles in 3D; may be open, non-manifold, or several components."""
@@ -108,11 +120,24 @@ class SurfaceMesh:
     faces: Indices
     """Vertex indices, shape (f, d)."""
     frame: Frame = METRES
+    appearance: Appearance | None = field(default=None, compare=False, repr=False)
+    """Colours and texture, where the input has them."""
 
     def __post_init__(self) -> None:
         points = _points("points", self.points)
         object.__setattr__(self, "points", points)
         object.__setattr__(self, "faces", _simplices("faces", self.faces, points.shape[1], len(points)))
+        look = self.appearance
+        if look is None:
+            return
+        if look.colors is not None:
+            look = replace(look, colors=_rows("colors", look.colors, (len(points), 3)))
+        if look.texture_coordinates is not None:
+            shape = (len(self.faces), 3, 2)
+            look = replace(
+                look, texture_coordinates=_rows("texture_coordinates", look.texture_coordinates, shape)
+            )
+        object.__setattr__(self, "appearance", look)
 
     @property
     def dimension(self) -> int:
@@ -281,7 +306,7 @@ def _rows(name: str, array: Any, shape: tuple[int, ...]) -> Points:
     rows = np.ascontiguousarray(array, dtype=np.float64)
     if rows.shape != tuple(shape):
         raise InvalidMeshError(f"{name}: expected shape {tuple(shape)}, got {rows.shape}")
-    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    bad = np.flatnonzero(~np.isfinite(rows).all(axis=tuple(range(1, rows.ndim))))
     if len(bad):
         raise InvalidMeshError(
             f"{name}: {len(bad)} of {len(rows)} rows are not finite, first rows {_first(bad)}",

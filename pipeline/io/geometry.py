@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.context import RunContext, log
 from pipeline.errors import InputError
-from pipeline.types import METRES, Frame, PointCloud, SurfaceMesh, TetMesh
+from pipeline.types import METRES, Appearance, Frame, PointCloud, SurfaceMesh, TetMesh
 
 
 @dataclass
@@ -35,6 +35,10 @@ class Geometry:
     """Corners of each polygon, shape (f,)."""
     face_vertices: NDArray[Any] | None = None
     """Vertex indices of all polygons one after the other, shape (sum of sizes,)."""
+    texture_coordinates: NDArray[Any] | None = None
+    """Place in the texture per corner, in the order of `face_vertices`, shape (sum of sizes, 2)."""
+    texture: str | None = None
+    """File of the texture; inside a package as package[file]."""
     tets: NDArray[Any] | None = None
     """Vertex indices, shape (t, 4)."""
     labels: NDArray[Any] | None = None
@@ -87,12 +91,19 @@ class Geometry:
 
 
 def merge_geometries(parts: Sequence[Geometry]) -> Geometry:
-    """Put several surfaces or tetrahedral meshes into one; normals and colours are left out."""
+    """Put several surfaces or tetrahedral meshes into one; normals and textures are left out and counted.
+
+    Colours are kept where all have them.
+    """
     if len(parts) == 1:
         return parts[0]
     offsets = np.cumsum([0] + [len(p.points) for p in parts])[:-1]
     merged = Geometry(np.concatenate([p.points for p in parts]), frame=parts[0].frame)
     merged.notes = [note for p in parts for note in p.notes]
+    if all(p.colors is not None for p in parts):
+        merged.colors = np.concatenate([p.colors for p in parts])
+    textured = sum(p.texture is not None for p in parts)
+    merged.notes.append(("textures_ignored", textured, "textures of single parts, left out of the whole"))
     if all(p.face_sizes is not None for p in parts):
         merged.face_sizes = np.concatenate([p.face_sizes for p in parts])
         merged.face_vertices = np.concatenate([p.face_vertices + o for p, o in zip(parts, offsets)])
@@ -142,17 +153,20 @@ def to_surface_mesh(
     _require_points(raw)
     if not raw.has_faces:
         raise InputError(f"expected a surface, found {raw.describe()}")
+    corners = None
     if raw.segments is not None:
         faces = np.asarray(raw.segments)
     else:
-        faces = _fans(raw, context)
+        corners = _fans(raw, context)
+        faces = np.asarray(raw.face_vertices, dtype=np.int64)[corners]
     _require_range("faces", faces, len(raw.points))
     ordered = np.sort(faces, axis=1)
     keep = (ordered[:, 1:] != ordered[:, :-1]).all(axis=1)
     context.count("degenerate_faces", int((~keep).sum()), "faces that repeat a vertex, dropped")
     if not keep.any():
         raise InputError(f"no usable geometry: all {len(faces):,} faces repeat a vertex")
-    return SurfaceMesh(raw.points, faces[keep], frame=raw.chosen_frame(frame))
+    look = None if corners is None else _appearance(raw, corners[keep], context)
+    return SurfaceMesh(raw.points, faces[keep], raw.chosen_frame(frame), look)
 
 
 def to_tet_mesh(
@@ -206,8 +220,30 @@ def _all_inverted(points: NDArray[np.float64], tets: NDArray[Any]) -> bool:
     return True
 
 
+def _appearance(raw: Geometry, corners: NDArray[np.int64], context: RunContext) -> Appearance | None:
+    """Colours and texture coordinates of triangles whose corners, shape (f, 3), are rows of `face_vertices`.
+
+    What is not finite, or not one for each point or corner, is left out and counted.
+    """
+
+    def usable(values: NDArray[Any] | None, rows: int, width: int, what: str) -> NDArray[np.float64] | None:
+        if values is None:
+            return None
+        values = np.asarray(values, dtype=np.float64)
+        if values.shape == (rows, width) and np.isfinite(values).all():
+            return values
+        context.count("looks_ignored", 1, f"{what} that do not fit the surface, left out")
+        return None
+
+    colors = usable(raw.colors, len(raw.points), 3, "colours")
+    places = usable(raw.texture_coordinates, len(np.asarray(raw.face_vertices)), 2, "texture coordinates")
+    if colors is None and places is None:
+        return None
+    return Appearance(colors, None if places is None else places[corners], raw.texture)
+
+
 def _fans(raw: Geometry, context: RunContext) -> NDArray[np.int64]:
-    """Split polygons into triangles (v0, vk, vk+1), in the order of the faces."""
+    """Split polygons into triangles (v0, vk, vk+1), in the order of the faces: rows of `face_vertices`."""
     sizes = np.asarray(raw.face_sizes, dtype=np.int64)
     vertices = np.asarray(raw.face_vertices, dtype=np.int64)
     if (sizes < 0).any() or sizes.sum() != len(vertices):
@@ -221,7 +257,7 @@ def _fans(raw: Geometry, context: RunContext) -> NDArray[np.int64]:
     owner = np.repeat(np.arange(len(sizes)), triangles)
     k = np.arange(len(owner)) - np.repeat(np.cumsum(triangles) - triangles, triangles)
     first = start[owner]
-    return np.stack([vertices[first], vertices[first + k + 1], vertices[first + k + 2]], axis=1)
+    return np.stack([first, first + k + 1, first + k + 2], axis=1)
 
 
 def _require_points(raw: Geometry) -> None:

@@ -13,6 +13,7 @@ import json
 import struct
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,6 +97,9 @@ def read_glb(path: Path) -> Geometry:
             "write it without compression"
         )
     points, faces, skipped, offset = [], [], 0, 0
+    colors: list[Any] = []
+    places: list[Any] = []
+    textures: list[str | None] = []
     for mesh, matrix in _placed_meshes(document):
         for primitive in mesh.get("primitives", []):
             if primitive.get("mode", _TRIANGLES) != _TRIANGLES:
@@ -119,21 +123,84 @@ def read_glb(path: Path) -> Geometry:
                 triangles = triangles[:, ::-1]
             points.append(world)
             faces.append(triangles + offset)
+            colors.append(_vertex_values(document, binary, primitive, "COLOR_0", len(position)))
+            place = _vertex_values(document, binary, primitive, "TEXCOORD_0", len(position))
+            # glTF counts from the upper left of a picture.
+            places.append(None if place is None else (place * [1, -1] + [0, 1])[triangles.ravel()])
+            textures.append(_texture(document, primitive, path))
             offset += len(world)
     if not points or not sum(map(len, faces)):
         raise InputError("no usable geometry: no triangles")
-    raw = _welded(np.concatenate(points), np.concatenate(faces))
+    have_colors = all(part is not None for part in colors)
+    raw = _welded(
+        np.concatenate(points), np.concatenate(faces), np.concatenate(colors) if have_colors else None
+    )
     raw.frame = FRAME
+    if all(part is not None for part in places):
+        raw.texture_coordinates, raw.texture = np.concatenate(places), textures[0]
+        more = len({name for name in textures if name}) - 1
+        raw.notes.append(("textures_ignored", max(more, 0), "textures besides the first one, not read"))
     raw.notes.append(("primitives_ignored", skipped, "lines, points or strips, not read"))
     return raw
 
 
-def _welded(points: NDArray[np.float64], faces: NDArray[np.int64]) -> Geometry:
+def image_of(path: Path, index: int) -> tuple[bytes, str]:
+    """Return an image that is stored in the file, and its extension.
+
+    Raises:
+        InputError: Not GLB, or the image lies in another file.
+        ValueError: No such image.
+    """
+    document, binary = _chunks(path.read_bytes())
+    images = document.get("images", [])
+    if not 0 <= index < len(images) or "bufferView" not in images[index]:
+        raise ValueError(f"the file holds no image {index}")
+    view = document["bufferViews"][images[index]["bufferView"]]
+    start, size = int(view.get("byteOffset", 0)), int(view["byteLength"])
+    if start < 0 or size < 0 or start + size > len(binary):
+        raise ValueError(f"image {index} is longer than the file")
+    suffix = {"image/png": ".png", "image/jpeg": ".jpg"}.get(images[index].get("mimeType", ""), "")
+    return binary[start : start + size], suffix
+
+
+def _vertex_values(
+    document: dict[str, Any], binary: bytes, primitive: dict[str, Any], name: str, count: int
+) -> NDArray[np.float64] | None:
+    """Colours (count, 3), linear, or texture coordinates (count, 2); None where the primitive has none."""
+    index = primitive["attributes"].get(name)
+    if index is None:
+        return None
+    width = _WIDTHS[document["accessors"][index]["type"]]
+    values = np.asarray(_accessor(document, binary, index, width), dtype=np.float64)
+    wanted = 3 if name.startswith("COLOR") else 2
+    return values[:, :wanted] if values.shape[0] == count and width >= wanted else None
+
+
+def _texture(document: dict[str, Any], primitive: dict[str, Any], path: Path) -> str | None:
+    """Picture of the base colour: a file beside, or an image inside as path[index]."""
+    try:
+        material = document["materials"][primitive["material"]]
+        texture = document["textures"][material["pbrMetallicRoughness"]["baseColorTexture"]["index"]]
+        image = document["images"][texture["source"]]
+    except (KeyError, IndexError, TypeError):
+        return None
+    if "bufferView" in image:
+        return f"{path}[{texture['source']}]"
+    uri = str(image.get("uri", ""))
+    return None if not uri or uri.startswith("data:") else str(path.parent / unquote(uri))
+
+
+def _welded(
+    points: NDArray[np.float64], faces: NDArray[np.int64], colors: NDArray[np.float64] | None
+) -> Geometry:
     """Merge vertices at equal places: viewers need one per normal, a surface does not."""
     kept, row = weld(points)
     if len(kept) == len(points):
-        return Geometry.of_triangles(points, faces)
+        return Geometry.of_triangles(points, faces, colors=colors)
     raw = Geometry.of_triangles(kept, row[faces])
+    if colors is not None:
+        raw.colors = np.empty((len(kept), 3))
+        raw.colors[row[::-1]] = colors[::-1]  # the first of each place
     raw.notes.append(
         ("points_welded", len(points) - len(kept), "vertices at equal places, split at seams, welded")
     )

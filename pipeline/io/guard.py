@@ -29,7 +29,7 @@ SECONDS, SECONDS_PER_BYTE = 60.0, 2e-7
 MEMORY, MEMORY_PER_BYTE = 2 << 30, 64
 """Limit of address space [byte]: libraries and small files, and what compressed data may grow to."""
 
-_ARRAYS = tuple(f.name for f in fields(Geometry) if f.name not in ("frame", "notes", "warnings"))
+_ARRAYS = tuple(f.name for f in fields(Geometry) if f.name not in ("frame", "notes", "texture", "warnings"))
 _CODE = "import sys; sys.path.insert(0, sys.argv[1]); from pipeline.io.guard import serve; serve(sys.argv[2])"
 # One thread: each further one reserves address space that is never used.
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PXR_WORK_THREAD_LIMIT": "1"}
@@ -115,6 +115,7 @@ def _sent(raw: Geometry) -> tuple[dict[str, Any], list[Any]]:
         "arrays": [(name, array.dtype.str, array.shape) for name, array in zip(names, arrays)],
         "frame": None if raw.frame is None else (raw.frame.metres_per_unit, raw.frame.up),
         "notes": raw.notes,
+        "texture": raw.texture,
         "warnings": raw.warnings,
     }
     return header, arrays
@@ -143,6 +144,7 @@ def _received(answer: bytes) -> Any:
     raw = Geometry(**values)
     raw.frame = None if header["frame"] is None else Frame(*header["frame"])
     raw.notes = [tuple(note) for note in header["notes"]]
+    raw.texture = header["texture"]
     raw.warnings = list(header["warnings"])
     return raw
 

@@ -1,7 +1,8 @@
 """NumPy archives: the exact form of every artifact, and points, surfaces and tets of other programs.
 
-Keys written: points, normals, colors, faces, tets, labels, crease_edges, metres_per_unit, up. Keys read
-besides: vertices or V for points, F or triangles for faces, tet_indices or T for tets. Nothing is unpickled.
+Keys written: points, normals, colors, faces, texture_coordinates, texture, tets, labels, crease_edges,
+metres_per_unit, up. Keys read besides: vertices or V for points, F or triangles for faces, tet_indices or T
+for tets. Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from pipeline.io.geometry import Geometry
-from pipeline.types import Frame, PointCloud, SurfaceMesh, TetMesh
+from pipeline.types import Appearance, Frame, PointCloud, SurfaceMesh, TetMesh
 
 ALIASES = {
     "points": ("points", "vertices", "V"),
@@ -31,6 +32,8 @@ ARRAYS: dict[type, tuple[str, ...]] = {
     SurfaceMesh: ("points", "faces"),
     TetMesh: ("points", "tets", "labels", "crease_edges"),
 }
+LOOK = ("colors", "texture_coordinates", "texture")
+"""The look of a surface."""
 MAX_BYTES = 1 << 34
 """Largest array that is unpacked from an archive [byte]: a small archive may claim any size."""
 UNPACKED, UNPACKED_PER_BYTE = 1 << 28, 200
@@ -65,7 +68,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
 def read_npz(path: Path) -> Geometry:
     """Read the geometry of an archive."""
     arrays = read_arrays(path)
-    found = {name: _first(arrays, keys) for name, keys in ALIASES.items()}
+    found: dict[str, Any] = {name: _first(arrays, keys) for name, keys in ALIASES.items()}
     points, faces = found.pop("points"), found.pop("faces")
     if points is None:
         raise InputError(
@@ -85,6 +88,9 @@ def read_npz(path: Path) -> Geometry:
             raw.segments = faces
         else:
             raw.face_sizes, raw.face_vertices = np.full(len(faces), faces.shape[1]), faces.ravel()
+    if raw.face_sizes is not None and "texture_coordinates" in arrays:
+        raw.texture_coordinates = _reshape("texture_coordinates", arrays["texture_coordinates"].ravel(), 2)
+        raw.texture = str(arrays["texture"]) if "texture" in arrays else None
     if "metres_per_unit" in arrays or "up" in arrays:
         scale, up = arrays.get("metres_per_unit", np.array(1.0)), arrays.get("up", np.array("z"))
         raw.frame = Frame(float(scale), str(up))
@@ -94,6 +100,10 @@ def read_npz(path: Path) -> Geometry:
 def write_npz(path: Path, data: PointCloud | SurfaceMesh | TetMesh) -> None:
     """Write every array of `data` and its frame, bit for bit; the same data gives the same bytes."""
     arrays = {name: getattr(data, name) for name in ARRAYS[type(data)] if getattr(data, name) is not None}
+    look = data.appearance if isinstance(data, SurfaceMesh) else None
+    for name in LOOK if look is not None else ():
+        if getattr(look, name) is not None:
+            arrays[name] = np.asarray(getattr(look, name))
     np.savez(
         path, metres_per_unit=np.float64(data.frame.metres_per_unit), up=np.array(data.frame.up), **arrays
     )
@@ -110,8 +120,13 @@ def load_npz(path: Path) -> PointCloud | SurfaceMesh | TetMesh:
         raise InputError(f"{path}: no array named points")
     frame = Frame(float(arrays.pop("metres_per_unit", 1.0)), str(arrays.pop("up", "z")))
     kind = TetMesh if "tets" in arrays else SurfaceMesh if "faces" in arrays else PointCloud
-    names = {"points", *ARRAYS[kind]}
-    return kind(frame=frame, **{name: array for name, array in arrays.items() if name in names})
+    values: dict[str, Any] = {name: arrays[name] for name in ("points", *ARRAYS[kind]) if name in arrays}
+    look: dict[str, Any] = {name: arrays[name] for name in LOOK if name in arrays}
+    if kind is SurfaceMesh and look:
+        if "texture" in look:
+            look["texture"] = str(look["texture"])
+        values["appearance"] = Appearance(**look)
+    return kind(frame=frame, **values)
 
 
 def _first(arrays: dict[str, NDArray[Any]], keys: tuple[str, ...]) -> NDArray[Any] | None:

@@ -5,6 +5,7 @@ Written files are binary little endian with double precision positions and norma
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ _TYPES = {
     "double": "f8", "float64": "f8", "int64": "i8", "uint64": "u8",
 }  # fmt: skip
 _ORDER = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
+_TEXTURE_NAMES = (("s", "t"), ("u", "v"), ("texture_u", "texture_v"), ("texture_s", "texture_t"))
 _MAX_HEADER = 1 << 20
 _MAX_DIGITS = 64
 """Longest number in a text file: NumPy takes the room of the longest for each."""
@@ -73,7 +75,25 @@ def read_ply(path: Path) -> Geometry:
     sizes = next((n for n in ("vertex_indices", "vertex_index") if n in face), None)
     if sizes is not None:
         raw.face_sizes, raw.face_vertices = face[sizes]
+        _read_texture(raw, vertex, face, content[:body], path)
     return raw
+
+
+def _read_texture(
+    raw: Geometry, vertex: dict[str, Any], face: dict[str, Any], header: bytes, path: Path
+) -> None:
+    """Take texture coordinates per corner or per vertex, and the file that the header names."""
+    index = np.asarray(raw.face_vertices)
+    names = next((n for n in _TEXTURE_NAMES if n[0] in vertex and n[1] in vertex), None)
+    if "texcoord" in face and len(face["texcoord"][1]) == 2 * len(index):
+        raw.texture_coordinates = np.asarray(face["texcoord"][1], dtype=np.float64).reshape(-1, 2)
+    elif names is not None and len(index) and index.min() >= 0 and index.max() < len(raw.points):
+        raw.texture_coordinates = _stack(vertex, names)[index]
+    lines = header.decode("ascii", errors="replace").splitlines()
+    files = [line.split(None, 2)[2] for line in lines if re.match(r"comment\s+TextureFile\s+\S", line)]
+    if files and raw.texture_coordinates is not None:
+        raw.texture = str(path.parent / files[0].strip())
+        raw.notes.append(("textures_ignored", len(files) - 1, "textures besides the first one, not read"))
 
 
 def write_ply(

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from pipeline.io.geometry import Geometry
+from pipeline.io.obj_look import read_obj_look
 from pipeline.types import SurfaceMesh
 
 
 def read_obj(path: Path) -> Geometry:
-    """Read v and f lines: polygons, negative indices, texture coordinates and normals (left out)."""
+    """Read v and f lines (polygons, negative indices) and what the file says of the look; no normals."""
     text = path.read_bytes().decode("utf-8", errors="replace").replace("\\\r\n", " ").replace("\\\n", " ")
     vertex_lines, face_lines, seen = [], [], []
     for line in text.splitlines():
@@ -37,7 +38,11 @@ def read_obj(path: Path) -> Geometry:
     before = np.repeat(np.array(seen, dtype=np.int64), sizes)
     if (index == 0).any():
         raise InputError(f"{int((index == 0).sum())} face corners have index 0; OBJ counts from 1")
-    return Geometry(points, face_sizes=sizes, face_vertices=np.where(index < 0, index + before, index - 1))
+    raw = Geometry(points, face_sizes=sizes, face_vertices=np.where(index < 0, index + before, index - 1))
+    look = read_obj_look(text, vertex_lines, path.parent)
+    raw.colors, raw.texture_coordinates, raw.texture = look.colors, look.texture_coordinates, look.texture
+    raw.notes += look.notes
+    return raw
 
 
 def write_obj(path: Path, mesh: SurfaceMesh, normals: NDArray[np.float64] | None = None) -> None:

@@ -7,6 +7,7 @@ USD stores positions in single precision. The simulation asset with its physics 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,13 @@ def new_stage(frame: Frame, root: str = "Root") -> Any:
     return stage
 
 
-def save_stage(stage: Any, path: Path) -> None:
+def save_stage(stage: Any, path: Path, beside: Mapping[str, bytes] | None = None) -> None:
     """Write the stage to `path` (.usd, .usda, .usdc or .usdz).
+
+    Args:
+        stage: What.
+        path: Where.
+        beside: Files by name that the stage refers to; packed into a .usdz, else left to the caller.
 
     Raises:
         OSError: USD cannot write there; `atomic_path` makes it an `OutputError`.
@@ -64,6 +70,8 @@ def save_stage(stage: Any, path: Path) -> None:
         else:
             with tempfile.TemporaryDirectory(dir=path.parent, prefix=".usdz.part-") as folder:
                 layer = Path(folder) / "asset.usdc"
+                for name, data in (beside or {}).items():
+                    (Path(folder) / name).write_bytes(data)
                 done = stage.GetRootLayer().Export(str(layer))
                 done = done and UsdUtils.CreateNewUsdzPackage(Sdf.AssetPath(str(layer)), str(path))
     except Tf.ErrorException as error:
@@ -86,7 +94,7 @@ def define_tet_mesh(stage: Any, prim_path: str, mesh: TetMesh) -> Any:
     prim.CreateTetVertexIndicesAttr(Vt.Vec4iArray.FromNumpy(mesh.tets))
     prim.CreateOrientationAttr(UsdGeom.Tokens.rightHanded)
     prim.CreateSurfaceFaceVertexIndicesAttr(UsdGeom.TetMesh.ComputeSurfaceFaces(prim))
-    prim.CreateExtentAttr(_extent(points))
+    prim.CreateExtentAttr(extent_of(points))
     values = np.zeros(0) if mesh.labels is None else np.unique(mesh.labels)
     if len(values) > 1:
         for value in values:
@@ -114,7 +122,7 @@ def define_render_mesh(
     prim.CreateSubdivisionSchemeAttr(UsdGeom.Tokens.none)
     prim.CreateNormalsAttr(Vt.Vec3fArray.FromNumpy(vertex_normals(points, faces).astype(np.float32)))
     prim.SetNormalsInterpolation(UsdGeom.Tokens.vertex)
-    prim.CreateExtentAttr(_extent(single))
+    prim.CreateExtentAttr(extent_of(single))
     return prim
 
 
@@ -165,7 +173,8 @@ def _six_volumes(points: NDArray[Any], tets: NDArray[Any]) -> NDArray[Any]:
     return np.einsum("ij,ij->i", np.cross(b - a, c - a), d - a)
 
 
-def _extent(points: NDArray[np.float32]) -> Any:
+def extent_of(points: NDArray[np.float32]) -> Any:
+    """Lowest and highest corner of points, shape (n, 3), as USD stores an extent."""
     from pxr import Gf, Vt
 
     return Vt.Vec3fArray([Gf.Vec3f(*points.min(axis=0).tolist()), Gf.Vec3f(*points.max(axis=0).tolist())])

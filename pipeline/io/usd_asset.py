@@ -4,6 +4,7 @@
     /Asset/Volume          TetMesh: simulation mesh, collider, rest shape, subsets of labels
     /Asset/Surface         Mesh: boundary, or a finer surface with its weights, with normals, for viewers
     /Asset/Materials/Soft  Material: elasticity, density, friction
+    /Asset/Materials/Look  Material: the texture, where the input has one
 
 The deformable schemas are a proposal that no USD package registers: Newton reads the names of the proposal,
 Omni PhysX the same design under its own prefix. Both are written from one table, so that one file serves
@@ -14,26 +15,29 @@ Source: AOUSD deformable physics proposal (OpenUSD-proposals 111); OmniPhysics d
 
 from __future__ import annotations
 
+import zipfile
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.errors import InputError, OutputError
 from pipeline.io import usd
 from pipeline.io.assets import AssetMaterial, material_of
 from pipeline.io.atomic import atomic_path
-from pipeline.io.embedding import embed_points
+from pipeline.io.render_mesh import RenderMesh
+from pipeline.io.usd_appearance import Picture, author_appearance, author_thumbnail, thumbnail
 from pipeline.io.usd_stage import read_stage
-from pipeline.types import METRES, SimReport, SurfaceMesh, TetMesh
+from pipeline.types import METRES, SimReport, TetMesh
 
 ROOT, VOLUME, SURFACE, MATERIAL = "/Asset", "/Asset/Volume", "/Asset/Surface", "/Asset/Materials/Soft"
 
 TET_INDEX, TET_WEIGHTS = "simmesh:tetIndex", "simmesh:tetWeights"
 """Primvars of an embedded surface: per vertex the row of its tet (int) and barycentric weights (float4)."""
-_FARTHEST = -2.0
-"""Smallest weight of a surface that belongs to the mesh: two heights of a tet outside of it."""
 
 
 @dataclass(frozen=True)
@@ -97,30 +101,50 @@ def write_asset(
     mesh: TetMesh,
     report: SimReport | None,
     config: Any,
-    surface: SurfaceMesh | None = None,
-) -> Path:
+    render: RenderMesh | None = None,
+    picture: Picture | None = None,
+) -> dict[str, Path]:
     """Write the asset, read it back and compare before the file gets its name.
 
     Args:
         path: .usdc, .usda, .usd or .usdz.
         mesh: In metres and Z up.
         report: Gives the material and whether the asset is ready; may be None.
-        config: `ExportConfig`; its `physics`, `name`, `version` and `render_mesh` are used.
-        surface: Surface to show instead of the boundary of the mesh, in the same frame; each vertex gets the
-            tet that carries it.
+        config: `ExportConfig`; its `physics`, `name`, `version` and `thumbnail` are used.
+        render: The surface to show, None for none.
+        picture: Texture of that surface.
+
+    Returns:
+        The file as "usd", and what stands beside it: "thumbnail", "texture"; a .usdz holds these.
 
     Raises:
-        InputError: The surface lies outside the mesh.
         OutputError: Tets that invert in single precision, or a file that cannot be written or differs.
     """
     path = Path(path)
     material = material_of(report, config)
+    names = {"texture": f"{path.stem}_texture{picture.suffix}"} if picture is not None and render else {}
+    if config.thumbnail and render is not None:
+        names["thumbnail"] = f"{path.stem}_preview.png"
     stage = usd.new_stage(METRES, root=ROOT.strip("/"))
-    _author(stage, mesh, material, report, config, path.name, surface)
-    with atomic_path(path) as part:
-        usd.save_stage(stage, part)
-        _compare(part, path, mesh, material, config)
-    return path
+    _author(stage, mesh, material, report, config, path.name, render, names)
+    paths, is_package = {"usd": path}, path.suffix.lower() == ".usdz"
+    with atomic_path(path) as part, ExitStack() as beside:
+        if not is_package:
+            usd.save_stage(stage, part)
+        contents: dict[str, bytes] = {}
+        if picture is not None and "texture" in names:
+            contents[names["texture"]] = picture.data
+        if render is not None and "thumbnail" in names:
+            contents[names["thumbnail"]] = thumbnail(render)
+        if is_package:
+            usd.save_stage(stage, part, contents)
+            _check_package(part, path, contents)
+        else:
+            paths |= {key: path.with_name(name) for key, name in names.items()}
+            for name, data in contents.items():
+                beside.enter_context(atomic_path(path.with_name(name))).write_bytes(data)
+        _compare(part, path, mesh, material, config, render)
+    return paths
 
 
 def _author(
@@ -130,7 +154,8 @@ def _author(
     report: SimReport | None,
     config: Any,
     name: str,
-    surface: SurfaceMesh | None,
+    render: RenderMesh | None,
+    beside: Mapping[str, str],
 ) -> None:
     from pxr import Sdf, Usd, UsdGeom, UsdPhysics, UsdShade
 
@@ -141,6 +166,8 @@ def _author(
     model.SetAssetIdentifier(Sdf.AssetPath(f"./{name}"))
     model.SetAssetVersion(str(config.version))
     root.SetCustomDataByKey("simmesh", _custom_data(report))
+    if "thumbnail" in beside:
+        author_thumbnail(root, f"./{beside['thumbnail']}")
 
     UsdGeom.Scope.Define(stage, "/Asset/Materials")
     shade = UsdShade.Material.Define(stage, MATERIAL)
@@ -150,13 +177,12 @@ def _author(
         shade, UsdShade.Tokens.weakerThanDescendants, "physics"
     )
     prims = [tet_mesh.GetPrim()]
-    if config.render_mesh:
-        points, faces = usd.boundary_surface(mesh) if surface is None else (surface.points, surface.faces)
-        render = usd.define_render_mesh(stage, SURFACE, points, faces)
-        render.CreateDisplayColorAttr([(0.46, 0.73, 0.86)])
-        if surface is not None:
-            _embed(render, mesh, surface)
-        prims.append(render.GetPrim())
+    if render is not None:
+        shown = usd.define_render_mesh(stage, SURFACE, render.points, render.faces)
+        author_appearance(shown, render, f"./{beside['texture']}" if "texture" in beside else None)
+        if render.tet is not None and render.weights is not None:
+            _author_weights(shown, render.tet, render.weights)
+        prims.append(shown.GetPrim())
     mass = float(mesh.volumes.sum()) * material.density
     for key in config.physics:
         names = PHYSICS[key]
@@ -202,18 +228,11 @@ def _apply_material(prim: Any, names: PhysicsNames, material: AssetMaterial) -> 
         prim.CreateAttribute(attribute, Sdf.ValueTypeNames.Float, False).Set(float(getattr(material, field)))
 
 
-def _embed(render: Any, mesh: TetMesh, surface: SurfaceMesh) -> None:
+def _author_weights(shown: Any, tet: NDArray[np.int32], weights: NDArray[np.float64]) -> None:
     """Author for each vertex of the render mesh which tet carries it and with which weights."""
     from pxr import Sdf, UsdGeom, Vt
 
-    tet, weights = embed_points(mesh.points, mesh.tets, surface.points)
-    far = np.flatnonzero(weights.min(axis=1) < _FARTHEST)
-    if len(far):
-        raise InputError(
-            f"surface: {len(far):,} of {len(tet):,} vertices lie far outside the mesh, first rows "
-            f"{far[:5].tolist()}; give the surface that the mesh was made of, or leave out embed_surface"
-        )
-    primvars = UsdGeom.PrimvarsAPI(render)
+    primvars = UsdGeom.PrimvarsAPI(shown)
     vertex, kinds = UsdGeom.Tokens.vertex, Sdf.ValueTypeNames
     primvars.CreatePrimvar(TET_INDEX, kinds.IntArray, vertex).Set(Vt.IntArray.FromNumpy(tet))
     primvars.CreatePrimvar(TET_WEIGHTS, kinds.Float4Array, vertex).Set(
@@ -233,7 +252,26 @@ def _apply_pose(prim: Any, names: PhysicsNames) -> None:
     prim.CreateAttribute(f"{names.pose_prefix}:points", Sdf.ValueTypeNames.Point3fArray, False).Set(points)
 
 
-def _compare(part: Path, path: Path, mesh: TetMesh, material: AssetMaterial, config: Any) -> None:
+def _check_package(part: Path, path: Path, contents: Mapping[str, bytes]) -> None:
+    """Find every file in the package that was to go in.
+
+    Raises:
+        OutputError: One is missing or differs.
+    """
+    with zipfile.ZipFile(part) as package:
+        for name, data in contents.items():
+            if name not in package.namelist() or package.read(name) != data:
+                raise OutputError(f"cannot write {path}: {name} is not in the package as it should be")
+
+
+def _compare(
+    part: Path,
+    path: Path,
+    mesh: TetMesh,
+    material: AssetMaterial,
+    config: Any,
+    render: RenderMesh | None,
+) -> None:
     """Open what was written and hold it against the mesh and the material.
 
     Raises:
@@ -257,6 +295,10 @@ def _compare(part: Path, path: Path, mesh: TetMesh, material: AssetMaterial, con
         for key in config.physics:
             for attribute, field in PHYSICS[key].values.items():
                 same(attribute, np.float32(getattr(material, field)), bound.GetAttribute(attribute).Get())
+        if render is not None:
+            shown = UsdGeom.Mesh(stage.GetPrimAtPath(SURFACE))
+            same("points of the surface", render.points.astype(np.float32), shown.GetPointsAttr().Get())
+            same("faces of the surface", render.faces.ravel(), shown.GetFaceVertexIndicesAttr().Get())
         if (mesh.labels is not None) and len(np.unique(mesh.labels)) > 1:
             same("labels", mesh.labels, read_stage(part, "tets").labels)
     except (Tf.ErrorException, InputError) as error:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from pipeline.errors import InputError
 from pipeline.io.geometry import Geometry, merge_geometries
 from pipeline.io.guard import read_guarded
+from pipeline.io.usd_look import read_look
 from pipeline.types import Frame
 
 Matrix = NDArray[np.float64]
@@ -254,14 +255,18 @@ def _mesh_prim(prim: Any, raw: Geometry, mirrored: bool) -> None:
     index = _value(mesh.GetFaceVertexIndicesAttr())
     sizes = np.asarray([] if sizes is None else sizes, dtype=np.int64)
     index = np.asarray([] if index is None else index, dtype=np.int64)
+    raw.face_sizes, raw.face_vertices = sizes, index
+    read_look(prim, raw)
     if (mesh.GetOrientationAttr().Get() == UsdGeom.Tokens.leftHanded) != mirrored and sizes.sum() == len(
         index
     ):
         # Reverse the corners within each polygon.
         start = np.repeat(np.cumsum(sizes) - sizes, sizes)
         end = start + np.repeat(sizes, sizes) - 1
-        index = index[start + end - np.arange(len(index))]
-    raw.face_sizes, raw.face_vertices = sizes, index
+        turned = start + end - np.arange(len(index))
+        raw.face_vertices = index[turned]
+        if raw.texture_coordinates is not None:
+            raw.texture_coordinates = raw.texture_coordinates[turned]
 
 
 def _is_shown(prim: Any) -> bool:

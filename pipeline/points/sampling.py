@@ -13,7 +13,7 @@ from pipeline.types import PointCloud, SurfaceMesh
 
 
 def sample_surface(mesh: SurfaceMesh, count: int, seed: int = 0) -> PointCloud:
-    """Draw `count` points of a surface, uniform by area, with unit normals and the frame of the mesh.
+    """Draw `count` points of a surface, uniform by area, with unit normals, colours and frame of the mesh.
 
     Raises:
         InputError: `count` is below 1 or the surface has no area.
@@ -35,10 +35,14 @@ def sample_surface(mesh: SurfaceMesh, count: int, seed: int = 0) -> PointCloud:
     if mesh.dimension == 2:
         s = rng.random((count, 1))
         points = (1 - s) * corner[:, 0] + s * corner[:, 1]
-    else:
-        s, t = np.sqrt(rng.random((count, 1))), rng.random((count, 1))
-        points = (1 - s) * corner[:, 0] + s * (1 - t) * corner[:, 1] + s * t * corner[:, 2]
-    return PointCloud(points, vectors[face] / size[face, None], frame=mesh.frame)
+        return PointCloud(points, vectors[face] / size[face, None], frame=mesh.frame)
+    s, t = np.sqrt(rng.random((count, 1))), rng.random((count, 1))
+    points = (1 - s) * corner[:, 0] + s * (1 - t) * corner[:, 1] + s * t * corner[:, 2]
+    colors = None
+    if mesh.appearance is not None and mesh.appearance.colors is not None:
+        color = mesh.appearance.colors[mesh.faces[face]]
+        colors = (1 - s) * color[:, 0] + s * (1 - t) * color[:, 1] + s * t * color[:, 2]
+    return PointCloud(points, vectors[face] / size[face, None], colors, frame=mesh.frame)
 
 
 def _face_vectors(corners: np.ndarray) -> np.ndarray:

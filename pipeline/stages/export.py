@@ -17,12 +17,16 @@ import numpy as np
 from pipeline.context import RunContext
 from pipeline.errors import InputError
 from pipeline.io import mjcf_asset, npz_asset, usd, usd_asset
+from pipeline.io.appearance import transferred, transferred_colors
 from pipeline.io.assets import Asset, AssetMaterial, material_of
 from pipeline.io.formats import USD_EXTENSIONS, write_surface, write_tets
+from pipeline.io.render_mesh import RenderMesh, boundary_render_mesh, embedded_render_mesh
+from pipeline.io.usd_animation import write_animation
+from pipeline.io.usd_appearance import read_picture
 from pipeline.metrics.tet import tet_quality
 from pipeline.stages.stage import Stage
 from pipeline.topology import boundary_faces, compact
-from pipeline.types import METRES, SimReport, SurfaceMesh, TetMesh
+from pipeline.types import METRES, PointCloud, SimReport, SurfaceMesh, TetMesh
 
 log = logging.getLogger("simmesh")
 
@@ -48,6 +52,10 @@ class ExportConfig:
     """Add the surface as a Mesh for viewers that know no TetMesh."""
     embed_surface: bool = False
     """Let that Mesh be the finer surface that the tets were made of, with the weights that move it."""
+    animation: bool = True
+    """Beside the USD file, write the validated scenarios as time samples into NAME_animation.usdc."""
+    thumbnail: bool = True
+    """Draw the USD file's surface into NAME_preview.png and name it as its thumbnail; .usdz holds it."""
     youngs_modulus: float = AssetMaterial.youngs_modulus
     """Stiffness [Pa]; used without a report."""
     poissons_ratio: float = AssetMaterial.poissons_ratio
@@ -76,6 +84,7 @@ def export(
     config: ExportConfig | None = None,
     *,
     surface: SurfaceMesh | None = None,
+    point_cloud: PointCloud | None = None,
     folder: str | Path,
     context: RunContext | None = None,
 ) -> Asset:
@@ -83,9 +92,12 @@ def export(
 
     Args:
         mesh: In any unit and up axis; points that no tet uses are left out and counted.
-        report: Of `validate`; gives the material and whether the asset is ready.
+        report: Of `validate`; gives the material, the motions and whether the asset is ready.
         config: Defaults where None.
-        surface: What the mesh was made of, in any unit and up axis; used by `embed_surface` alone.
+        surface: What the mesh was made of, in any unit and up axis; gives colours and texture, and the
+            surface to embed.
+        point_cloud: What the surface was made of, in any unit and up axis; gives colours where the surface
+            has none.
         folder: Made if missing.
         context: Receives counts.
 
@@ -99,8 +111,8 @@ def export(
         raise InputError("the mesh has no tets: nothing to export")
     if config.embed_surface and surface is None:
         raise InputError("embed_surface: there is no surface; start from a surface or points, or turn it off")
-    shown = _in_metres(surface) if surface is not None and config.embed_surface else None
     mesh = _without_unused_points(mesh.in_metres(), context)
+    shown = _render_mesh(mesh, surface, point_cloud, config)
     material = material_of(report, config)
     ready = None if report is None else report.passed
     if ready is False:
@@ -108,13 +120,14 @@ def export(
         log.warning(
             "the mesh is exported although it is not ready; checks that failed: %s", failed or "none ran"
         )
-    paths = {}
+    paths: dict[str, Path] = {}
     formats = list(dict.fromkeys(key for name in config.formats for key in TARGETS.get(name, (name,))))
     for k, key in enumerate(formats):
         suffix, write = EXPORTERS[key]
         path = Path(folder) / f"{config.name}{config.usd_extension if key == 'usd' else suffix}"
         context.record(k, total=len(formats), phase=f"write {path.name}")
-        paths[key] = write(path, mesh, report, config, shown)
+        written = write(path, mesh, report, config, shown, context)
+        paths |= written if isinstance(written, dict) else {key: written}
     volume = float(mesh.volumes.sum())
     counts = {
         "points": len(mesh.points),
@@ -125,10 +138,44 @@ def export(
     return Asset(paths, volume * material.density, volume, counts, asdict(material), ready)
 
 
+def _render_mesh(
+    mesh: TetMesh, surface: SurfaceMesh | None, cloud: PointCloud | None, config: ExportConfig
+) -> RenderMesh:
+    """The surface to show, in metres and Z up, with the look of the input."""
+    if surface is not None and surface.dimension == 3:
+        surface = replace(surface, points=surface.frame.to_metres(surface.points), frame=METRES)
+        if config.embed_surface:
+            return embedded_render_mesh(mesh, surface)
+    shown = boundary_render_mesh(mesh)
+    look = None if surface is None else transferred(surface, shown.points, shown.faces)
+    if look is None and cloud is not None and cloud.colors is not None and cloud.dimension == 3:
+        in_metres = replace(cloud, points=cloud.frame.to_metres(cloud.points), normals=None, frame=METRES)
+        look = transferred_colors(in_metres, shown.points)
+    return replace(shown, appearance=look)
+
+
 def _write_usd(
-    path: Path, mesh: TetMesh, report: SimReport | None, config: ExportConfig, surface: SurfaceMesh | None
-) -> Path:
-    return usd_asset.write_asset(path, mesh, report, config, surface)
+    path: Path,
+    mesh: TetMesh,
+    report: SimReport | None,
+    config: ExportConfig,
+    shown: RenderMesh,
+    context: RunContext,
+) -> dict[str, Path]:
+    """The asset, what stands beside it, and the animation of the scenarios."""
+    render = shown if config.render_mesh else None
+    picture = None
+    if render is not None and shown.appearance is not None and shown.appearance.texture is not None:
+        try:
+            picture = read_picture(shown.appearance.texture)
+        except InputError as error:
+            context.count("textures_left_out", 1, f"textures left out of the asset: {error}")
+    paths = usd_asset.write_asset(path, mesh, report, config, render, picture)
+    motions = report.motions if report is not None and config.animation else {}
+    if motions:
+        target = path.with_name(f"{path.stem}_animation.usdc")
+        paths["animation"] = write_animation(target, path, mesh, motions, render)
+    return paths
 
 
 def _write_msh(path: Path, mesh: TetMesh, *_: Any) -> Path:
@@ -156,7 +203,8 @@ def _write_boundary(path: Path, mesh: TetMesh, *_: Any) -> Path:
     return write_surface(path, SurfaceMesh(points, faces), usd.vertex_normals(points, faces))
 
 
-Exporter = Callable[[Path, TetMesh, SimReport | None, Any, SurfaceMesh | None], Path]
+Exporter = Callable[..., Path | dict[str, Path]]
+"""Takes path, mesh, report, config, surface to show and context; several files are told by their keys."""
 
 EXPORTERS: dict[str, tuple[str, Exporter]] = {
     "usd": (".usdc", _write_usd),
@@ -177,10 +225,6 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "surface": ("ply", "obj", "glb"),
 }
 """Formats by what they are for, where that is another name or more than one file."""
-
-
-def _in_metres(surface: SurfaceMesh) -> SurfaceMesh:
-    return SurfaceMesh(surface.frame.to_metres(surface.points), surface.faces, frame=METRES)
 
 
 def _without_unused_points(mesh: TetMesh, context: RunContext) -> TetMesh:
@@ -210,6 +254,6 @@ STAGE = Stage(
     config=ExportConfig,
     inputs=("sim_mesh", "sim_report"),
     output="asset",
-    version=1,
-    optional=("surface_mesh",),
+    version=2,
+    optional=("surface_mesh", "point_cloud"),
 )
