@@ -141,6 +141,7 @@ class _Work:
         self.steps = config.adapt_rounds + 4
         self.clean = clean_surface(surface.points, surface.faces, context)
         clean = self.clean
+        self.is_closed = bool(clean.is_closed.all())
         self.query = SurfaceQuery(clean.points, clean.faces, context.device)
         self.context.count(
             "open_edges", len(boundary_edges(clean.faces)), "open edges; the solid ends at the half level set"
@@ -167,7 +168,7 @@ class _Work:
         # About 25 samples per surface point; a compact body of t tets has about 5 t^(2/3) surface points.
         count = int(np.clip(130.0 * self.target ** (2.0 / 3.0), 20_000, 1_000_000))
         self.samples: SurfaceSamples = sample_faces(clean.points, clean.faces, normals, count, self.rng)
-        self.few = self.samples.some(max(50_000, count // 4))
+        self.few = self.samples.some(max(25_000, count // 4))
         self._check_enclosure()
         self.creases = find_creases(clean.points, clean.faces, config.crease_angle)
         self.context.record(2, total=self.steps, phase="sizes", base=self.field.base * clean.diagonal)
@@ -266,7 +267,7 @@ class _Work:
     def _inside(self, points: Points, surface_count: int) -> Indices:
         tets = tessellate(points, self.rng)
         tets = tets[(tets < len(points)).all(axis=1)]
-        tets = tets[make_occupancy(self.query, surface_count)(points, tets)]
+        tets = tets[make_occupancy(self.query, surface_count, self.is_closed)(points, tets)]
         if not len(tets):
             raise StageError(
                 "tetrahedralize: the surface encloses nothing: no place has a winding number above one half; "
@@ -324,6 +325,8 @@ class _Work:
 
     def _check_enclosure(self) -> None:
         """Refuse an open sheet: it has a half level set, but is no body."""
+        if self.is_closed:
+            return
         places = self.samples.some(4000)
         enclosing, left_out = enclosing_shares(self.clean, self.query, places, SIDE_STEP * self.field(places))
         if enclosing <= left_out:

@@ -31,36 +31,65 @@ _SPREAD = np.concatenate([np.full((1, 4), 0.25), np.full((4, 4), 0.1) + 0.6 * np
 """Barycentric coordinates of the places that vote on a tet: its centroid, and one towards each corner."""
 
 
-def make_occupancy(query: SurfaceQuery, surface_count: int) -> Callable[[Points, Indices], Flags]:
+def make_occupancy(
+    query: SurfaceQuery, surface_count: int, is_closed: bool
+) -> Callable[[Points, Indices], Flags]:
     """Return the rule that tells tets inside: (points, tets) -> (t,).
 
     Tets with all corners on the surface may lie across it: the majority of five places decides. Others are
     decided by their centroid. Tets whose corners are all interior points are inside.
+
+    Args:
+        query: The surface.
+        surface_count: Points on the surface; those that follow are interior points.
+        is_closed: Whether no part of the surface has open edges; then the winding number changes nowhere
+            but at the surface, and few places need to be asked.
     """
 
     def is_inside(points: Points, tets: Indices) -> Flags:
         on_surface = (tets < surface_count).sum(axis=1)
-        inside = np.ones(len(tets), dtype=bool)
+        center = points[tets].mean(axis=1)
+        clear = np.zeros(len(tets))
         some = np.flatnonzero(on_surface)
-        center = points[tets[some]].mean(axis=1)
-        inside[some] = query.is_inside(center)
-        thin = np.flatnonzero(on_surface[some] == 4)
-        thin, center = some[thin], center[thin]
-        # All places lie on one side of a surface that is farther from the centroid than they are.
-        reach = 0.6 * np.linalg.norm(points[tets[thin]] - center[:, None], axis=2).max(axis=1)
-        thin = thin[query.closest(center).distance < reach]
+        clear[some] = query.closest(center[some]).distance
+        inside = np.ones(len(tets), dtype=bool)
+        if is_closed:
+            group = _joined(tet_neighbors(tets), center, clear)
+            _, asked, group = np.unique(group[some], return_index=True, return_inverse=True)
+            inside[some] = query.is_inside(center[some[asked]])[group]
+        else:
+            inside[some] = query.is_inside(center[some])
+        thin = np.flatnonzero(on_surface == 4)
+        # Where the surface is farther from the centroid than the other places are, all lie on one side.
+        reach = 0.6 * np.linalg.norm(points[tets[thin]] - center[thin][:, None], axis=2).max(axis=1)
+        thin = thin[clear[thin] < reach]
         votes = inside[thin].astype(np.int64)
         undecided = np.arange(len(thin))
         for first, last in ((1, 3), (3, 5)):
             places = np.einsum("qk,tki->tqi", _SPREAD[first:last], points[tets[thin[undecided]]])
             votes[undecided] += query.is_inside(places.reshape(-1, 3)).reshape(-1, 2).sum(axis=1)
-            # Three equal votes of three are a majority of five.
+            # Three equal votes are a majority of five.
             undecided = undecided[votes[undecided] % last != 0]
-        inside[thin] = 2 * votes > last
-        inside[thin[votes == 3]] = True
+        inside[thin] = votes >= 3
         return inside
 
     return is_inside
+
+
+def _joined(neighbors: Indices, center: Points, clear: Points) -> NDArray[np.int64]:
+    """Group tets, shape (t,): neighbours whose centroids lie in balls without surface that overlap.
+
+    Args:
+        neighbors: The tet across each face, shape (t, 4).
+        center: Centroids, shape (t, 3).
+        clear: Distance of each centroid from the surface, shape (t,).
+    """
+    first = np.repeat(np.arange(len(center)), 4)
+    second = neighbors.ravel()
+    use = second > first
+    first, second = first[use], second[use]
+    use = np.linalg.norm(center[first] - center[second], axis=1) < clear[first] + clear[second]
+    return _connect([first[use]], [second[use]], len(center))
 
 
 def make_manifold(

@@ -105,6 +105,7 @@ class SizeField:
             self.occupancy[self._nodes()] = 1.0
             self.occupancy *= volume / (self.occupancy.sum() * self.cell**3)
         self.base = 0.0
+        self._neighbors: NDArray[np.int64] | None = None
         self.values = np.full(self.shape, self.largest)
 
     def __call__(self, points: Points) -> Points:
@@ -180,9 +181,12 @@ class AdaptedSizeField(SizeField):
         The deviation of a smooth surface from a mesh of edge length h is proportional to curvature times h^2.
         """
         adapted = cls.__new__(cls)
+        if field._neighbors is None:
+            tree, count = cKDTree(field.samples), min(24, len(field.samples))
+            field._neighbors = np.asarray(tree.query(field.samples, k=count)[1])
         adapted.__dict__.update(field.__dict__)
         present = field(field.samples)
-        _, neighbor = cKDTree(field.samples).query(field.samples, k=min(24, len(field.samples)))
+        neighbor = field._neighbors
         local = np.quantile(deviation[neighbor], 0.8, axis=1)
         local = np.maximum(local, 0.5 * deviation[neighbor].max(axis=1))
         mean = max(float(np.exp(np.log(np.maximum(local, 1e-9)).mean())), 1e-9)

@@ -61,7 +61,7 @@ def extract_solid(
     Raises:
         StageError: Nothing is inside, or flat tets cannot be removed.
     """
-    is_inside = make_occupancy(query, surface_count)
+    is_inside = make_occupancy(query, surface_count, bool(clean.is_closed.all()))
     given = len(points)
     for _ in range(ATTEMPTS):
         n = len(points)

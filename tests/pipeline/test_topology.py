@@ -23,4 +23,4 @@ def test_unique_rows_are_those_of_numpy_whatever_their_order_within(width, large
 
 def test_no_rows_have_no_unique_ones():
     unique, inverse, count = unique_rows(np.zeros((0, 3), dtype=np.int32))
-    assert unique.shape == (0, 3) and len(inverse) == 0 and len(count) == 0
+    assert [a.shape for a in (unique, inverse, count)] == [(0, 3), (0,), (0,)]

@@ -55,14 +55,15 @@ def test_a_manifold_labelling_stays():
     assert context.counts == {}
 
 
-def test_occupancy_follows_the_surface():
+@pytest.mark.parametrize("is_closed", [True, False])
+def test_occupancy_follows_the_surface(is_closed):
     mesh = join(ball(levels=3), ball(radius=0.5, levels=3))
     clean = clean_surface(mesh.points, mesh.faces, RunContext())
     query = SurfaceQuery(clean.points, clean.faces)
     rng = np.random.default_rng(0)
     tets = tessellate(clean.points, rng)
     tets = tets[(tets < len(clean.points)).all(axis=1)]
-    inside = make_occupancy(query, len(clean.points))(clean.points, tets)
+    inside = make_occupancy(query, len(clean.points), is_closed)(clean.points, tets)
     # The shell between two polyhedra inscribed in spheres of radius 1 and 0.5, in units of the diagonal.
     volume = tet_volumes(clean.points, tets[inside]).sum() * clean.diagonal**3
     np.testing.assert_allclose(volume, clean.volume.sum() * clean.diagonal**3, rtol=1e-2)
