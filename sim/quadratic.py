@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from sim.energy import Elastic
 from sim.linear_solver import BlockMatrix, make_linear_solver
 from sim.model import Floats, Ints, SoftBodyModel
+from sim.nodal_volume import AveragedElastic, AveragedModel
 from warp_kernels import quadratic_elasticity as kernels
 from warp_kernels.elasticity import ElasticKernels
 from warp_kernels.materials import MATERIALS
@@ -61,6 +62,22 @@ class QuadraticModel(SoftBodyModel):
         areas = np.bincount(self.surface.ravel(), np.repeat(area / 12.0, 3), minlength=n)
         areas = areas + np.bincount(middle, np.repeat(area / 4.0, 3), minlength=n)
         return areas.astype(np.float64)
+
+    @cached_property
+    def contact_faces(self) -> Ints:  # type: ignore[override]
+        """Four triangles of corners and midpoints for each boundary triangle, shape (4 f, 3)."""
+        first = self.vertex_count - len(self.edges)
+        sides = np.sort(self.surface[:, [[0, 1], [1, 2], [2, 0]]], axis=2).astype(np.int64)
+        keys = self.edges[:, 0].astype(np.int64) * first + self.edges[:, 1]
+        wanted = (sides[..., 0] * first + sides[..., 1]).ravel()
+        ab, bc, ca = (first + np.searchsorted(keys, wanted)).reshape(-1, 3).T
+        a, b, c = self.surface.T
+        parts = [(a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca)]
+        return np.stack([np.stack(p, axis=1) for p in parts], axis=1).reshape(-1, 3).astype(np.int32)
+
+    @property
+    def node_pairs(self) -> tuple[Ints, Ints]:
+        return np.repeat(self.nodes[:, :1], 9, axis=1).ravel(), self.nodes[:, 1:].ravel()
 
     @cached_property
     def corners_of_vertex(self) -> tuple[wp.array, wp.array]:
@@ -140,6 +157,8 @@ def elastic_of(model: SoftBodyModel, *, is_projected: bool = True) -> Elastic:
     """Return the elastic energy of a model in its element."""
     if isinstance(model, QuadraticModel):
         return QuadraticElastic(model, is_projected=is_projected)
+    if isinstance(model, AveragedModel):
+        return AveragedElastic(model, is_projected=is_projected)
     return Elastic(model, is_projected=is_projected)
 
 
