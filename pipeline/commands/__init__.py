@@ -21,6 +21,8 @@ NAMES = (
     "export",
     "check",
     "check-usd",
+    "compare",
+    "verify",
 )
 """In the order of the help; `check-usd` lives in check_usd.py."""
 
