@@ -9,13 +9,15 @@ from sim.friction import Friction
 from sim.material import MATERIAL_NAMES, Material, lame_parameters
 from sim.model import SoftBodyModel, State
 from sim.modes import Modes, lowest_modes, stable_time_step
-from sim.obstacles import MeshContact, SphereContact
+from sim.obstacles import SphereContact
 from sim.quadratic import discretization_error, elastic_of, refine_degree
 from sim.readiness import measure_readiness
 from sim.scenario import SCENARIOS, Drop, ScenarioResult, Stretch, make_scenario
+from sim.self_contact import MeshContact, SelfContact
 from sim.sensitivity import ParameterGradient, equilibrium_gradient
 from sim.simulate import simulate
 from sim.solver import NewtonConfig
+from sim.surface_friction import SurfaceFriction
 from sim.trajectory import Motion, Trajectory, roll_out
 
 __all__ = [
@@ -30,11 +32,13 @@ __all__ = [
     "NewtonConfig",
     "ParameterGradient",
     "ScenarioResult",
+    "SelfContact",
     "SimulationDiverged",
     "SoftBodyModel",
     "SphereContact",
     "State",
     "Stretch",
+    "SurfaceFriction",
     "Trajectory",
     "discretization_error",
     "elastic_of",

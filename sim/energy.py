@@ -8,7 +8,7 @@ the model.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import warp as wp
@@ -40,6 +40,14 @@ class Energy(Protocol):
 
     def step_bound(self, x: wp.array, dx: wp.array) -> float:
         """Return the fraction of `dx` that may be taken, at most inf; the energy is finite below it."""
+
+
+@runtime_checkable
+class ChangingEnergy(Energy, Protocol):
+    """An energy whose Hessian has blocks at other places from time to time: contact between surfaces."""
+
+    def find_pattern(self, x: wp.array) -> bool:
+        """Settle the blocks that `hessian` fills at `x`; return whether `pattern` has changed since."""
 
 
 def empty_pattern() -> tuple[NDArray[np.int32], NDArray[np.int32]]:

@@ -10,6 +10,8 @@ Source: Li et al. 2020, Incremental Potential Contact, section 5.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,8 +31,45 @@ class Contact(Energy, Protocol):
     model: SoftBodyModel
 
 
-class Friction:
-    """Friction of one contact.
+@contextmanager
+def exact_hessian(energy: Energy) -> Iterator[None]:
+    """Leave the projection of the Hessian of an energy out for a while."""
+    before = getattr(energy, "is_projected", None)
+    if before is not None:
+        energy.is_projected = False  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        if before is not None:
+            energy.is_projected = before  # type: ignore[attr-defined]
+
+
+class FrictionSettings:
+    """Coefficient and slip speed of friction, checked.
+
+    Raises:
+        ValueError: A value is out of range.
+    """
+
+    def __init__(self, coefficient: float, slip_speed: float) -> None:
+        if not (np.isfinite(coefficient) and coefficient >= 0.0):
+            raise ValueError(f"coefficient: expected a number from 0 on, got {coefficient}")
+        if not (np.isfinite(slip_speed) and slip_speed > 0.0):
+            raise ValueError(f"slip_speed: expected a positive number [m/s], got {slip_speed}")
+        self.slip_speed = slip_speed
+        law: Any = friction.FrictionLaw()
+        law.coefficient = float(coefficient)
+        law.slip = slip_speed
+        self.law = law
+
+    @property
+    def coefficient(self) -> float:
+        """mu."""
+        return float(self.law.coefficient)
+
+
+class Friction(FrictionSettings):
+    """Friction of the vertices on the ground or a sphere; between surfaces: `SurfaceFriction`.
 
     Args:
         contact: Whose forces press; its own energy must be in the list too.
@@ -41,26 +80,16 @@ class Friction:
     name = "friction"
 
     def __init__(self, contact: Contact, coefficient: float, slip_speed: float = 1e-3) -> None:
-        if not (np.isfinite(coefficient) and coefficient >= 0.0):
-            raise ValueError(f"coefficient: expected a number from 0 on, got {coefficient}")
-        if not (np.isfinite(slip_speed) and slip_speed > 0.0):
-            raise ValueError(f"slip_speed: expected a positive number [m/s], got {slip_speed}")
-        self.contact, self.slip_speed = contact, slip_speed
+        super().__init__(coefficient, slip_speed)
+        if hasattr(contact, "find_pattern"):
+            raise TypeError(f"contact: {contact.name} is between surfaces, which needs SurfaceFriction")
+        self.contact = contact
         self.model = model = contact.model
         n, device = model.vertex_count, model.device
-        law: Any = friction.FrictionLaw()
-        law.coefficient = float(coefficient)
-        law.slip = slip_speed
-        self.law = law
         self._anchor = model.to_device(model.rest_positions)
         self._start = model.to_device(model.rest_positions)
         self._pressing, self._normal = (wp.zeros(n, dtype=wp.vec3d, device=device) for _ in range(2))
         self._force, self._energy = (wp.zeros(n, dtype=wp.float64, device=device) for _ in range(2))
-
-    @property
-    def coefficient(self) -> float:
-        """mu."""
-        return float(self.law.coefficient)
 
     def begin_step(self, start: wp.array, anchor: wp.array, length: float) -> None:
         """Take normal forces at `start`; speeds are (x - anchor) / length."""
@@ -88,23 +117,42 @@ class Friction:
         return np.inf
 
     def lagged_slopes(self, positions: Floats, z: Floats) -> tuple[Floats, Floats, Floats]:
-        """Return what lagging adds to an adjoint z at `positions`; for a contact with constant normals.
+        """Return what lagging adds to an adjoint z at `positions`.
+
+        With the contact gradient g at the begin of the step, N = |g|, n = -g / N, and the gradient of
+        friction r = mu N s(|u|) u of `warp_kernels/friction.py`, q = d(z . r)/dg is
+
+            q = -(z . r / N) n + mu (I - n n^T) ((n . G) (x - x_p) + (n . (x - x_p)) G),
+            G = s z + s' (u . z) u / |u|
 
         Returns:
-            z . dr/dN times N, shape (n,); the same per area [N/m^2], (n,), 0 without area; z . dr/dx_start
-            [N], (n, 3).
+            z . dr/dN times N, shape (n,); q . dg/d area [N/m^2], (n,), 0 without area; q . dg/dx_start [N],
+            (n, 3).
         """
         model = self.model
         out = model.to_device(np.zeros_like(positions))
         self.gradient(model.to_device(positions), out)
         work = (z * out.numpy()).sum(axis=1)  # linear in N
-        force, normal = self._force.numpy(), self._normal.numpy()
-        blocks = wp.zeros(model.vertex_count, dtype=wp.mat33d, device=model.device)
-        self.contact.hessian(self._start, blocks)
-        # N = -n . (contact gradient), so dN/dx = -n H.
-        slope = -np.einsum("pi,pij->pj", normal, blocks.numpy().reshape(-1, 3, 3))
+        force, n = self._force.numpy()[:, None], self._normal.numpy()
+        way = positions - self._anchor.numpy()
+        along = (n * way).sum(axis=1, keepdims=True)
+        u = way - along * n
+        y, slip = np.linalg.norm(u, axis=1, keepdims=True), self.law.slip
+        safe = np.where(y > 0.0, y, 1.0)
+        # s = f1 / y and s' / y: (2 - y / eps) / eps and -1 / (eps^2 y) below eps, 1 / y and -1 / y^3 above.
+        s = np.where(y < slip, (2.0 - y / slip) / slip, 1.0 / safe)
+        s_slope = np.where(y < slip, -1.0 / (slip**2 * safe), -1.0 / safe**3)
+        G = s * z + s_slope * (u * z).sum(axis=1, keepdims=True) * u
+        turn = (n * G).sum(axis=1, keepdims=True) * way + along * G
+        turn -= (n * turn).sum(axis=1, keepdims=True) * n
         pressed = force > 0.0
-        per_force = np.divide(work, force, out=np.zeros_like(work), where=pressed)
+        q = np.where(
+            pressed, self.coefficient * turn - work[:, None] / np.where(pressed, force, 1.0) * n, 0.0
+        )
+        blocks = wp.zeros(model.vertex_count, dtype=wp.mat33d, device=model.device)
+        with exact_hessian(self.contact):
+            self.contact.hessian(self._start, blocks)
+        at_start = np.einsum("pi,pij->pj", q, blocks.numpy().reshape(-1, 3, 3))
         areas = model.vertex_areas
         per_area = np.divide(work, areas, out=np.zeros_like(work), where=areas > 0.0)
-        return work, per_area, per_force[:, None] * slope
+        return work, per_area, at_start

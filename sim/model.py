@@ -153,6 +153,16 @@ class SoftBodyModel:
         areas = np.bincount(self.surface.ravel(), np.repeat(area / 3.0, 3), minlength=self.vertex_count)
         return areas.astype(np.float64)
 
+    @property
+    def contact_faces(self) -> Ints:
+        """Triangles that touch, shape (f, 3)."""
+        return self.surface
+
+    @property
+    def node_pairs(self) -> tuple[Ints, Ints]:
+        """Vertices that share an element: enough pairs to connect each, shape (k,) and (k,)."""
+        return np.repeat(self.tets[:, :1], 3, axis=1).ravel(), self.tets[:, 1:].ravel()
+
     @cached_property
     def elements(self) -> TetElements:
         """The tets on the device."""

@@ -64,7 +64,7 @@ class QuadraticModel(SoftBodyModel):
         return areas.astype(np.float64)
 
     @cached_property
-    def contact_faces(self) -> Ints:  # type: ignore[override]
+    def contact_faces(self) -> Ints:
         """Four triangles of corners and midpoints for each boundary triangle, shape (4 f, 3)."""
         first = self.vertex_count - len(self.edges)
         sides = np.sort(self.surface[:, [[0, 1], [1, 2], [2, 0]]], axis=2).astype(np.int64)

@@ -15,6 +15,7 @@ Source: Griewank, Walther 2008, Evaluating Derivatives, chapter 15 (implicit fun
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -25,11 +26,15 @@ from numpy.typing import NDArray
 
 from sim.damping import MassDamping
 from sim.energy import DeadLoad, Elastic, Energy, Gravity, GroundContact, Inertia
-from sim.friction import Friction
+from sim.friction import Friction, exact_hessian
 from sim.model import SoftBodyModel
-from sim.obstacles import ObstacleContact
-from sim.quadratic import QuadraticElastic
+from sim.nodal_volume import AveragedElastic
+from sim.obstacles import SphereContact
+from sim.quadratic import QuadraticElastic, QuadraticModel
+from sim.self_contact import SurfaceContact
 from sim.solver import Newton, NewtonConfig
+from sim.surface_friction import SurfaceFriction
+from sim.surface_sensitivity import SurfaceSlopes, contact_slopes, friction_slopes
 from warp_kernels import contact
 from warp_kernels.elasticity_sensitivity import elastic_sensitivity, sensitivity_kernel
 from warp_kernels.materials import MATERIALS
@@ -102,6 +107,7 @@ class AdjointTerms:
         self._rest, self._loads = np.zeros((n, 3)), np.zeros((n, 3))
         self.masses, self._areas = np.zeros(n), np.zeros(n)
         """Derivatives by the vertex masses [L/kg] and areas [L/m^2], shape (n,)."""
+        self._face_areas = np.zeros(len(model.surface))
         self._friction = 0.0
         self.start = np.zeros((n, 3))
         """Derivatives by the positions at the begin of a step, of which friction lags [L/m]; summed until
@@ -125,13 +131,10 @@ class AdjointTerms:
 
     def assemble(self, positions: Floats) -> None:
         """Fill the matrix with the exact Hessian."""
-        projecting = [e for e in self.newton.energies if isinstance(e, (Elastic, ObstacleContact))]
-        before = [e.is_projected for e in projecting]
-        for e in projecting:
-            e.is_projected = False
-        self.newton.assemble(self.model.to_device(positions))
-        for e, was in zip(projecting, before):
-            e.is_projected = was
+        with ExitStack() as stack:
+            for energy in self.newton.energies:
+                stack.enter_context(exact_hessian(energy))
+            self.newton.assemble(self.model.to_device(positions))
 
     def product(self, energies: Sequence[Energy], vectors: Floats) -> Floats:
         """Return the sum of the Hessians of some energies, as assembled last, times vectors, (n, 3)."""
@@ -153,7 +156,7 @@ class AdjointTerms:
         self._loads += self.newton.free * z
         x = self.model.to_device(positions)
         for energy in energies:
-            if isinstance(energy, Elastic) and not isinstance(energy, QuadraticElastic):
+            if isinstance(energy, Elastic) and not isinstance(energy, (QuadraticElastic, AveragedElastic)):
                 self._add_elastic(energy, x, z)
             elif isinstance(energy, Gravity):
                 self.masses += z @ energy.acceleration
@@ -161,13 +164,20 @@ class AdjointTerms:
                 pass
             elif isinstance(energy, GroundContact):
                 self._add_contact(energy, x, z)
-            elif isinstance(energy, ObstacleContact):
+            elif isinstance(energy, SphereContact):
                 self._areas -= energy.work_per_area(x, z)
+            elif isinstance(energy, SurfaceContact) and not isinstance(self.model, QuadraticModel):
+                self._add_surface(contact_slopes(energy, x, z))
+            elif isinstance(energy, SurfaceFriction) and not isinstance(self.model, QuadraticModel):
+                slopes = friction_slopes(energy, x, z)
+                self._add_surface(slopes)
+                self._friction -= slopes.work / energy.coefficient if energy.coefficient else 0.0
+                self.start -= slopes.start
             elif isinstance(energy, Inertia):
                 self.masses -= (z * (positions - energy.target.numpy())).sum(axis=1) / energy.dt**2
             elif isinstance(energy, MassDamping):
                 self.masses -= (z * energy.force_per_mass(positions)).sum(axis=1)
-            elif isinstance(energy, Friction) and isinstance(energy.contact, GroundContact):
+            elif isinstance(energy, Friction):
                 work, per_area, at_start = energy.lagged_slopes(positions, z)
                 self._friction -= float(work.sum()) / energy.coefficient if energy.coefficient else 0.0
                 self._areas -= per_area
@@ -192,6 +202,10 @@ class AdjointTerms:
         contact.contact_gradient(x, unit, energy.plane, self._out)
         self._areas -= (z * self._out.numpy()).sum(axis=1)
 
+    def _add_surface(self, slopes: SurfaceSlopes) -> None:
+        self._rest -= slopes.rest
+        self._face_areas -= slopes.face_areas
+
     def gradient(self, held: Floats) -> ParameterGradient:
         """Return the sums, with masses and areas traced back to rest positions and density."""
         model = self.model
@@ -204,7 +218,7 @@ class AdjointTerms:
         normal = np.cross(b - a, c - a)
         normal /= np.linalg.norm(normal, axis=1, keepdims=True)
         at_b, at_c = np.cross(c - a, normal) / 2.0, np.cross(normal, b - a) / 2.0
-        per_face = self._areas[model.surface].sum(axis=1)[:, None, None] / 3.0
+        per_face = (self._areas[model.surface].sum(axis=1) / 3.0 + self._face_areas)[:, None, None]
         rest += scatter(model.surface, per_face * np.stack([-at_b - at_c, at_b, at_c], 1), model.vertex_count)
         mu, lam = model.mu, model.lam
         modulus = mu * (3.0 * lam + 2.0 * mu) / (lam + mu)

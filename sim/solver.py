@@ -30,7 +30,7 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
-from sim.energy import Elastic, Energy
+from sim.energy import ChangingEnergy, Elastic, Energy
 from sim.errors import SimulationDiverged
 from sim.linear_solver import BlockMatrix, LinearSolver, make_linear_solver
 from sim.model import SoftBodyModel
@@ -109,18 +109,7 @@ class Newton:
         self.energies = list(energies)
         self.config = config or NewtonConfig()
         self.free = np.ones((model.vertex_count, 3)) if free is None else np.asarray(free, dtype=np.float64)
-        patterns = [energy.pattern() for energy in self.energies]
-        self.matrix = BlockMatrix(
-            model.vertex_count,
-            np.concatenate([rows for rows, _ in patterns]),
-            np.concatenate([columns for _, columns in patterns]),
-            self.free,
-            model.device,
-        )
-        ends = np.cumsum([0, *(len(rows) for rows, _ in patterns)])
-        self.slices = [self.matrix.blocks[int(a) : int(b)] if b > a else None for a, b in pairwise(ends)]
-        """Element blocks of each energy in the matrix, None for one without Hessian."""
-        self.linear_solver: LinearSolver = make_linear_solver(self.config.linear_solver, self.matrix)
+        self._make_matrix()
         self.elastic = next((e for e in self.energies if isinstance(e, Elastic)), None)
         n, device = model.vertex_count, model.device
         self._g, self._b, self._dx, self._trial, self._work = (
@@ -132,9 +121,25 @@ class Newton:
         self._wait = 0
         self._stiffness = modulus * mean_edge
 
+    def _make_matrix(self) -> None:
+        patterns = [energy.pattern() for energy in self.energies]
+        self.matrix = BlockMatrix(
+            self.model.vertex_count,
+            np.concatenate([rows for rows, _ in patterns]),
+            np.concatenate([columns for _, columns in patterns]),
+            self.free,
+            self.model.device,
+        )
+        ends = np.cumsum([0, *(len(rows) for rows, _ in patterns)])
+        self.slices = [self.matrix.blocks[int(a) : int(b)] if b > a else None for a, b in pairwise(ends)]
+        """Element blocks of each energy in the matrix, None for one without Hessian."""
+        self.linear_solver: LinearSolver = make_linear_solver(self.config.linear_solver, self.matrix)
+
     def value(self, x: wp.array) -> tuple[float, dict[str, float]]:
-        """Return the sum of the energies and each by name [J]."""
-        values = {energy.name: energy.value(x) for energy in self.energies}
+        """Return the sum of the energies and that of each name [J]."""
+        values: dict[str, float] = {}
+        for energy in self.energies:
+            values[energy.name] = values.get(energy.name, 0.0) + energy.value(x)
         return float(sum(values.values())), values
 
     def gradient(self, x: wp.array, out: wp.array) -> None:
@@ -145,7 +150,10 @@ class Newton:
         time_integration.apply_mask(self.matrix.free, out)
 
     def assemble(self, x: wp.array) -> None:
-        """Fill the matrix with the projected Hessian at x."""
+        """Fill the matrix with the projected Hessian at x; make it anew where contacts change its pattern."""
+        changing = [energy for energy in self.energies if isinstance(energy, ChangingEnergy)]
+        if any([energy.find_pattern(x) for energy in changing]):  # a list: all of them must look
+            self._make_matrix()
         for energy, blocks in zip(self.energies, self.slices):
             if blocks is not None:
                 energy.hessian(x, blocks)

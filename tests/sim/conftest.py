@@ -57,3 +57,48 @@ def least_remainder_slope(loss: Callable[[float], float], derivative: float, ste
 def remainder_slope() -> Callable:
     """The function `least_remainder_slope`."""
     return least_remainder_slope
+
+
+def count_crossings(positions: np.ndarray, faces: np.ndarray) -> int:
+    """Return how many pairs of an edge and a triangle without common vertex cross, by signs of volumes.
+
+    Every edge against every triangle in extended precision: no tree, no tolerance, no code of what it judges.
+    """
+    x = positions.astype(np.longdouble)
+    edges = np.unique(np.sort(faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1), axis=0)
+    e, f = (k.ravel() for k in np.meshgrid(np.arange(len(edges)), np.arange(len(faces)), indexing="ij"))
+    a, b, tri = x[edges[e, 0]], x[edges[e, 1]], x[faces[f]]
+    near = (np.minimum(a, b) <= tri.max(axis=1)).all(axis=1) & (np.maximum(a, b) >= tri.min(axis=1)).all(
+        axis=1
+    )
+    near &= ~(edges[e][:, :, None] == faces[f][:, None, :]).any(axis=(1, 2))
+    a, b, tri = a[near], b[near], tri[near]
+
+    def volume(p: np.ndarray, q: np.ndarray, r: np.ndarray, s: np.ndarray) -> np.ndarray:
+        return (np.cross(q - p, r - p) * (s - p)).sum(axis=1)
+
+    ends = volume(*tri.transpose(1, 0, 2), a) * volume(*tri.transpose(1, 0, 2), b) < 0
+    sides = np.stack([volume(a, b, tri[:, k], tri[:, (k + 1) % 3]) for k in range(3)])
+    return int((ends & ((sides > 0).all(axis=0) | (sides < 0).all(axis=0))).sum())
+
+
+@pytest.fixture
+def crossings() -> Callable:
+    """The function `count_crossings`."""
+    return count_crossings
+
+
+def two_blocks(cells=(1, 1, 1), gap=0.1, seed=0):
+    """Return points and tets of two boxes of about unit size, one turned and `gap` above the other."""
+    rng = np.random.default_rng(seed)
+    below, tets = kuhn_box(cells)
+    turn = np.array([[0.8, 0.6, 0.0], [-0.6, 0.8, 0.0], [0.0, 0.0, 1.0]])
+    above = 0.8 * below @ turn.T + [0.1, 0.3, 1.0 + gap]
+    points = np.concatenate([below, above])
+    return points + 0.02 * rng.normal(size=points.shape), np.concatenate([tets, tets + len(below)])
+
+
+@pytest.fixture
+def blocks() -> Callable:
+    """The function `two_blocks`."""
+    return two_blocks
