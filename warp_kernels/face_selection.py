@@ -7,7 +7,7 @@ greedy loop, whatever the number of threads.
 
 A triangle is refused when
 
-    an edge of it has two chosen faces already (it would be the third), four on a junction line,
+    an edge of it has two chosen faces already (it would be the third) and is no link of a junction line,
     it folds back on a chosen neighbour: angle across the shared edge below `fold`,
     it overlaps a chosen face at a shared vertex: normals within `coplanar` and sectors that intersect,
     fewer than `least_open` of its edges have exactly one chosen face (0 accepts free faces, 2 closes gaps
@@ -51,8 +51,10 @@ class RankedFaces:
     """Candidate rows, best first within a vertex."""
     head: wp.array[wp.int32]
     """First undecided entry of each vertex, shape (n,)."""
-    junction: wp.array[wp.int32]
-    """1 for vertices of junction lines, shape (n,): edges between two may have up to four faces."""
+    link_start: wp.array[wp.int32]
+    """First entry of each vertex in `link_vertex`, shape (n + 1,)."""
+    link_vertex: wp.array[wp.int32]
+    """Other ends of the links of each vertex: edges on junction lines, which may have any number of faces."""
 
 
 @wp.func
@@ -65,6 +67,15 @@ def corner_of(faces: wp.array2d[wp.int32], f: int, v: int):
     if faces[f, 2] == v:
         return 2
     return -1
+
+
+@wp.func
+def is_link(ranked: RankedFaces, a: int, b: int):
+    """Whether edge a b lies on a junction line."""
+    for i in range(ranked.link_start[a], ranked.link_start[a + 1]):
+        if ranked.link_vertex[i] == b:
+            return True
+    return False
 
 
 @wp.func
@@ -138,12 +149,9 @@ def triangle_fits(
                         return False
                 if sectors_overlap(u, w, normal, p, q, wp.normalize(wp.cross(p, q)), rule.cos_coplanar):
                     return False
-        most = int(2)
-        if ranked.junction[a] != 0 and ranked.junction[b] != 0:
-            most = 4
-        if on_edge >= most:
+        if on_edge > 1 and not is_link(ranked, a, b):
             return False
-        if on_edge == 1 or most == 4 and on_edge > 0:
+        if on_edge > 0:
             open_edges += 1
     return open_edges >= rule.least_open
 

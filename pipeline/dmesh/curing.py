@@ -72,10 +72,7 @@ def defects(surface: Surface, faces: Indices) -> tuple[NDArray[np.bool_], NDArra
     edges, face_edges, uses = simplex_edges(faces)
     sign = np.array([1, -1, 1]) * np.where(faces[:, [0, 0, 1]] < faces[:, [1, 2, 2]], 1, -1)
     turn = np.bincount(face_edges.ravel(), sign.ravel(), len(uses))
-    crowded = uses > 2
-    if surface.junction is not None:
-        crowded &= ~surface.junction[edges].all(axis=1)
-    wrong = crowded | ((uses == 2) & (turn != 0))
+    wrong = ((uses > 2) | (uses == 2) & (turn != 0)) & ~surface.on_junction(edges)
     bad = wrong[face_edges].any(axis=1) | self_intersecting_faces(points, faces, device=device)
     fan, vertex = fan_vertices(faces)
     pinched = np.bincount(vertex, minlength=len(points)) > 1

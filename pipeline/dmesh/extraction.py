@@ -39,6 +39,8 @@ PLACES = {
 CHANCE_GAP = {2: 3.5, 3: 1.0}
 """Width of the gaps that random sampling leaves by chance, relative to a surface."""
 _NEAREST_SAMPLES = 3
+_LINK_SAMPLES = 9
+"""Nearest samples of a place of a face on a junction line, where many of them lie on other sheets."""
 _SPACING_NEIGHBORS = 6
 _CHUNK = 1 << 17
 
@@ -72,7 +74,12 @@ def face_normals(points: Points, faces: Indices) -> tuple[Points, NDArray[np.flo
 
 
 def measure_support(
-    points: Points, faces: Indices, samples: Points, planes: SamplePlanes, device: str = "cpu"
+    points: Points,
+    faces: Indices,
+    samples: Points,
+    planes: SamplePlanes,
+    device: str = "cpu",
+    links: NDArray[np.int64] | None = None,
 ) -> Support:
     """Compare faces with the samples near them.
 
@@ -80,21 +87,35 @@ def measure_support(
         points: Vertices, shape (n, d).
         faces: Vertex indices, shape (f, d).
         samples: Positions of the samples that `planes` belongs to, shape (m, d).
+        links: Edges on junction lines, shape (m, 2); faces there are compared with more samples.
     """
-    weights = PLACES[points.shape[1]]
     parts = [
-        _support(points, faces[i : i + _CHUNK], samples, planes, weights, device)
+        _support(points, faces[i : i + _CHUNK], samples, planes, _NEAREST_SAMPLES, device)
         for i in range(0, max(len(faces), 1), _CHUNK)
     ]
-    return Support(*(np.concatenate(column) for column in zip(*parts)))
+    offset, gap, agreement = (np.concatenate(column) for column in zip(*parts))
+    if links is not None and len(links):
+        at_link = on_links(faces, links, len(points)).any(axis=1)
+        part = _support(points, faces[at_link], samples, planes, _LINK_SAMPLES, device)
+        offset[at_link], _, agreement[at_link] = part
+    return Support(offset, gap, agreement)
+
+
+def on_links(faces: Indices, links: NDArray[np.int64], vertex_count: int) -> NDArray[np.bool_]:
+    """Mark the edges 01, 02, 12 of triangles that are links, shape (f, 3)."""
+    low, high = np.sort(links, axis=1).T
+    edges = np.sort(faces[:, [0, 1, 0, 2, 1, 2]].reshape(-1, 2), axis=1).astype(np.int64)
+    key = edges[:, 0] * vertex_count + edges[:, 1]
+    return np.asarray(np.isin(key, low * vertex_count + high)).reshape(-1, 3)
 
 
 def _support(
-    points: Points, faces: Indices, samples: Points, planes: SamplePlanes, weights: NDArray, device: str
+    points: Points, faces: Indices, samples: Points, planes: SamplePlanes, nearest: int, device: str
 ) -> tuple[NDArray[np.float64], ...]:
     f, d = len(faces), points.shape[1]
+    weights = PLACES[d]
     places = np.einsum("wk,fkx->fwx", weights, points[faces]).reshape(-1, d)
-    near, distance = nearest_neighbors(samples, _NEAREST_SAMPLES, queries=places, device=device)
+    near, distance = nearest_neighbors(samples, min(nearest, len(samples)), queries=places, device=device)
     normals = planes.normals[near]
     offset = np.abs(np.einsum("qkx,qkx->qk", places[:, None] - samples[near], normals)).min(axis=1)
     own = np.repeat(face_normals(points, faces)[0], len(weights), axis=0)
@@ -123,12 +144,12 @@ def extract_faces(
         chosen.
     """
     faces, margin, radius = find_candidates(points, config, device)
-    on_line = None
+    links = None
     if junctions is not None and len(junctions.links):
-        on_line = junctions.mask
+        links = junctions.links
         free = ~junctions.crossed_by(points, faces)
         faces, margin, radius = faces[free], margin[free], radius[free]
-    support = measure_support(points, faces, samples, planes, device)
+    support = measure_support(points, faces, samples, planes, device, links)
     ok = (
         (support.offset < config.largest_offset * radius)
         & (support.gap < config.largest_gap)
@@ -140,7 +161,7 @@ def extract_faces(
         - config.gap_weight * support.gap
         - config.agreement_weight * (1 - support.agreement)
     )
-    chosen = select_faces(points, faces[ok], score[ok], config, junction=on_line, device=device)
+    chosen = select_faces(points, faces[ok], score[ok], config, links=links, device=device)
     counts = {
         "candidates": len(faces),
         "empty": int((margin > 0).sum()),

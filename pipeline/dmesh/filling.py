@@ -37,8 +37,15 @@ class Surface:
     planes: SamplePlanes
     config: SelectionConfig
     device: str = "cpu"
-    junction: NDArray[np.bool_] | None = None
-    """Vertices of junction lines, shape (n,)."""
+    links: NDArray[np.int64] | None = None
+    """Edges on junction lines, shape (m, 2)."""
+
+    def on_junction(self, edges: Indices) -> NDArray[np.bool_]:
+        """Mark edges (e, 2) that lie on a junction line and may have any number of faces."""
+        if self.links is None:
+            return np.zeros(len(edges), dtype=bool)
+        key = EdgeKeys(len(self.points))
+        return np.asarray(np.isin(key.of(edges), key.of(self.links.astype(np.int32))))
 
     @cached_property
     def tree(self) -> cKDTree:
@@ -69,7 +76,7 @@ def zip_gaps(surface: Surface, faces: Indices, rounds: int = 4) -> Indices:
                 rule,
                 chosen=faces,
                 least_open=0 if step < 2 else 2,
-                junction=surface.junction,
+                links=surface.links,
                 device=surface.device,
             )
             if not ok.any():
@@ -127,16 +134,14 @@ def _gap_candidates(
     key = EdgeKeys(len(x))
     mine = key.of(rows[:, [0, 1, 0, 2, 1, 2]].reshape(-1, 2)).reshape(-1, 3)
     is_open = np.isin(mine, key.of(edges[uses == 1])).sum(axis=1)
-    full = uses > 1
-    if surface.junction is not None:
-        full &= ~surface.junction[edges].all(axis=1)
+    full = (uses > 1) & ~surface.on_junction(edges)
     is_full = np.isin(mine, key.of(edges[full])).any(axis=1)
     rows = rows[(is_open >= least_open) & ~is_full]
     rows = rows[~np.isin(key.of_faces(rows), key.of_faces(faces))]
     rows = rows[face_normals(x, rows)[1] > 1e-6 * median**2]
     if not len(rows):
         return None
-    support = measure_support(x, rows, surface.samples, surface.planes, surface.device)
+    support = measure_support(x, rows, surface.samples, surface.planes, surface.device, surface.links)
     radius = np.linalg.norm(x[rows] - x[rows[:, [1, 2, 0]]], axis=2).max(axis=1) / np.sqrt(3)
     h = surface.planes.typical_spacing
     ok = (support.offset < 0.25 * radius) & (support.gap < 2.8) & (support.agreement > 0.75)

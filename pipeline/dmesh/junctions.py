@@ -1,9 +1,8 @@
-"""Vertices on lines where three and more sheets meet, found from the samples, and faces that cross them.
+"""Vertices and edges on lines where three and more sheets meet, and faces that cross them.
 
-Relaxation has put vertices onto the intersection of the planes of their cells. Around a vertex on such a
-line, with direction t, the samples lie in half planes that end at t: seen along t they are rays. A crease has
-two of them, a junction three or more, also where two of the sheets lie in one plane. A row of such vertices
-is a junction line; single ones are chance.
+The lines come from the samples (`points.feature_lines`). Their corners and points at the vertex spacing along
+them become the first vertices; they do not move, and other vertices stay clear of the lines, so that every
+link between two of them has a nearly empty minimum ball and faces on each sheet.
 """
 
 from __future__ import annotations
@@ -12,97 +11,77 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from pipeline.points.neighbors import nearest_neighbors
-from pipeline.points.sample_planes import SamplePlanes
+from pipeline.points.feature_lines import FeatureLines
 from pipeline.types import Indices, Points
 
-NEIGHBORS = 64
-"""Samples around a vertex that are looked at."""
-LEAST_BEND = 0.06
-"""Second moment of the sample normals above which the planes around a vertex differ."""
-STRAIGHT = 0.03
-"""Largest moment of the sample normals along the line: more is a corner, or curved."""
-RAY_WIDTH = np.radians(30.0)
-"""Gap between directions that separates two sheets."""
-RAY_SAMPLES = 4
-"""Samples of a sheet, at least."""
-LEAST_CHAIN = 8
-"""Vertices of a junction line, at least."""
-_EXTENSIONS = 3
-"""Times that lines are continued over vertices on bends, which have too few samples on one sheet."""
-_NEAR_AXIS = 0.25
-"""Samples nearer to the line, in units of the neighbourhood's radius, show no direction."""
+CLEARANCE = 0.6
+"""Distance of other vertices from a line, at least, in units of the vertex spacing."""
 
 
 @dataclass(frozen=True)
 class Junctions:
     """Junction lines of placed vertices."""
 
-    mask: NDArray[np.bool_]
-    """Vertices of the lines, shape (n,)."""
+    count: int
+    """Vertices on the lines: the first ones of all."""
     links: NDArray[np.int64]
-    """Pairs of vertices that follow each other on a line, shape (m, 2)."""
+    """Pairs of vertices that follow each other on a line, shape (m, 2): these edges may have any number of
+    faces."""
 
     @classmethod
-    def none(cls, vertex_count: int) -> Junctions:
-        return cls(np.zeros(vertex_count, dtype=bool), np.zeros((0, 2), dtype=np.int64))
+    def none(cls) -> Junctions:
+        return cls(0, np.zeros((0, 2), dtype=np.int64))
 
     def crossed_by(self, points: Points, faces: Indices) -> NDArray[np.bool_]:
         """Mark faces with an edge that passes a line between two of its vertices, shape (f,)."""
-        return _crossed(points, faces, self.mask, self.links)
+        return _crossed(points, faces, np.arange(len(points)) < self.count, self.links)
+
+    def clear(self, points: Points, spacing: float, clearance: float = CLEARANCE) -> NDArray[np.bool_]:
+        """Mark the vertices of the lines, and others that keep their distance, shape (n,).
+
+        Args:
+            points: All vertices, those of the lines first, shape (n, 3).
+            spacing: Distance between vertices.
+        """
+        keep = np.ones(len(points), dtype=bool)
+        if len(self.links):
+            t = np.linspace(0, 1, 9)[:, None, None]
+            a, b = points[self.links[:, 0]], points[self.links[:, 1]]
+            distance, _ = cKDTree((a * (1 - t) + b * t).reshape(-1, 3)).query(points[self.count :])
+            keep[self.count :] = distance > clearance * spacing
+        return keep
 
 
-def find_junctions(points: Points, samples: Points, planes: SamplePlanes, device: str = "cpu") -> Junctions:
-    """Find the junction lines of placed vertices (3D)."""
-    n = len(points)
-    near, distance = nearest_neighbors(samples, min(NEIGHBORS, len(samples)), queries=points, device=device)
-    normals = planes.normals[near]
-    moment = np.einsum("nki,nkj->nij", normals, normals) / near.shape[1]
-    value, vector = np.linalg.eigh(moment)
-    line = vector[:, :, 0]
-    radius = distance[:, -1]
-    offset = samples[near] - points[:, None]
-    # A vertex on the line lies on all of the planes.
-    height = np.abs(np.einsum("nki,nki->nk", offset, normals))
-    on_planes = np.quantile(height, 0.9, axis=1) < 0.1 * radius
-    maybe = np.flatnonzero((value[:, 0] < STRAIGHT) & (value[:, 1] > LEAST_BEND) & on_planes)
-    mask = np.zeros(n, dtype=bool)
-    if not len(maybe):
-        return Junctions.none(n)
-    u, v = vector[maybe][:, :, 1], vector[maybe][:, :, 2]
-    x = np.einsum("nki,ni->nk", offset[maybe], u)
-    y = np.einsum("nki,ni->nk", offset[maybe], v)
-    far = np.hypot(x, y) > _NEAR_AXIS * radius[maybe][:, None]
-    mask[maybe] = _sheets(np.where(far, np.arctan2(y, x), np.nan)) >= 3
-    links = _links(points, np.flatnonzero(mask), line)
-    graph = coo_matrix((np.ones(len(links)), links.T), shape=(n, n))
-    label = connected_components(graph, directed=False)[1]
-    mask &= np.bincount(label)[label] >= LEAST_CHAIN
-    bent = (value[:, 1] > LEAST_BEND) & (np.quantile(height, 0.7, axis=1) < 0.2 * radius)
-    for _ in range(_EXTENSIONS):
-        more = _along_lines(points, mask, bent, line)
-        line[more[0]] = line[more[1]]
-        mask[more[0]] = True
-    links = _links(points, np.flatnonzero(mask), line)
-    return Junctions(mask, links[mask[links].all(axis=1)])
-
-
-def _sheets(angle: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Count the groups of at least `RAY_SAMPLES` directions that gaps of `RAY_WIDTH` separate, row by row."""
-    count = np.zeros(len(angle), dtype=np.int64)
-    for i, row in enumerate(angle):
-        a = np.sort(row[np.isfinite(row)])
-        if len(a) < 3 * RAY_SAMPLES:
-            continue
-        cut = np.flatnonzero(np.diff(a, append=a[0] + 2 * np.pi) > RAY_WIDTH)
-        if len(cut) >= 3:
-            size = np.diff(cut, append=cut[0] + len(a))
-            count[i] = (size >= RAY_SAMPLES).sum()
-    return count
+def lay_vertices(lines: FeatureLines, spacing: float) -> tuple[Points, Junctions]:
+    """Put vertices on lines about `spacing` apart; ends that lines have in common become one vertex."""
+    points: list[Points] = []
+    links: list[NDArray[np.int64]] = []
+    corner: dict[bytes, int] = {}
+    count = 0
+    for line in lines.lines:
+        arc = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
+        closed = line[0].tobytes() == line[-1].tobytes()
+        steps = max(3 if closed else 1, round(arc[-1] / spacing))
+        at = np.linspace(0, arc[-1], steps + 1)
+        x = np.stack([np.interp(at, arc, line[:, k]) for k in range(3)], axis=1)
+        rows = np.empty(steps + 1, dtype=np.int64)
+        for end, place in ((0, line[0]), (steps, line[-1])):
+            key = place.tobytes()
+            if key not in corner:
+                corner[key] = count
+                points.append(place[None])
+                count += 1
+            rows[end] = corner[key]
+        rows[1:-1] = count + np.arange(steps - 1)
+        points.append(x[1:-1])
+        count += steps - 1
+        links.append(np.stack([rows[:-1], rows[1:]], axis=1))
+    if not links:
+        return np.zeros((0, 3)), Junctions.none()
+    pairs = np.unique(np.sort(np.concatenate(links), axis=1), axis=0)
+    return np.concatenate(points), Junctions(count, pairs)
 
 
 def _nearest(tree: cKDTree, points: Points, k: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -110,40 +89,6 @@ def _nearest(tree: cKDTree, points: Points, k: int) -> tuple[NDArray[np.float64]
     k = min(k, tree.n)
     distance, row = tree.query(points, k=k)
     return np.asarray(distance).reshape(-1, k), np.asarray(row, dtype=np.int64).reshape(-1, k)
-
-
-def _links(points: Points, rows: NDArray[np.int64], line: Points) -> NDArray[np.int64]:
-    """Join each junction vertex to the nearest one ahead and behind along its line: pairs of rows (m, 2)."""
-    if len(rows) < 2:
-        return np.zeros((0, 2), dtype=np.int64)
-    distance, near = _nearest(cKDTree(points[rows]), points[rows], 7)
-    reach = 2.5 * np.median(distance[:, 1])
-    pairs = []
-    for sign in (1.0, -1.0):
-        offset = points[rows][near] - points[rows][:, None]
-        ahead = sign * np.einsum("nki,ni->nk", offset, line[rows])
-        fits = (ahead > 0.8 * np.maximum(distance, 1e-300)) & (distance < reach)
-        first = fits.argmax(axis=1)
-        ok = np.flatnonzero(fits.any(axis=1))
-        pairs.append(np.stack([rows[ok], rows[near[ok, first[ok]]]], axis=1))
-    return np.unique(np.sort(np.concatenate(pairs), axis=1), axis=0)
-
-
-def _along_lines(
-    points: Points, mask: NDArray[np.bool_], bent: NDArray[np.bool_], line: Points
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Find vertices on a bend that continue a line within two steps: them, and the line's vertex of each."""
-    rows, other = np.flatnonzero(mask), np.flatnonzero(bent & ~mask)
-    if len(rows) < 2 or not len(other):
-        return other[:0], other[:0]
-    tree = cKDTree(points[rows])
-    reach = 2.0 * np.median(_nearest(tree, points[rows], 2)[0][:, 1])
-    distance, near = _nearest(tree, points[other], 4)
-    offset = points[other][:, None] - points[rows][near]
-    along = np.abs(np.einsum("nki,nki->nk", offset, line[rows][near]))
-    fits = (distance < reach) & (along > 0.985 * distance)
-    ok = np.flatnonzero(fits.any(axis=1))
-    return other[ok], rows[near[ok, fits[ok].argmax(axis=1)]]
 
 
 def _crossed(

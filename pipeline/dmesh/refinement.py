@@ -34,6 +34,32 @@ _TOLERANCE = 1e-3
 _CG_STEPS = 60
 
 
+@dataclass
+class RefinementConfig:
+    """Least-squares fit of the vertices to the samples on decided faces."""
+
+    rounds: int = 2
+    """Rounds before coarsening."""
+    damping: float = 0.02
+    """Pull of a vertex back along the surface, relative to the samples."""
+    normal_damping: float = 0.005
+    """Pull of a vertex back along its normal."""
+    final_rounds: int = 3
+    """Rounds after coarsening, each with edge flips; one is kept where it brings the samples nearer."""
+    final_damping: float = 0.05
+    """Pull of a vertex back along the surface in those rounds."""
+    noise_damping: float = 0.2
+    """Pull of a vertex back along the surface in all rounds where samples had to be denoised."""
+
+    def __post_init__(self) -> None:
+        for name in ("rounds", "final_rounds"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: expected 0 or more, got {getattr(self, name)}")
+        for name in ("damping", "normal_damping", "final_damping", "noise_damping"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}: expected a positive number, got {getattr(self, name)}")
+
+
 @dataclass(frozen=True)
 class Refined:
     """Result of a refinement round."""

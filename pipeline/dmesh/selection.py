@@ -62,7 +62,7 @@ def select_faces(
     *,
     chosen: Indices | None = None,
     least_open: int = 0,
-    junction: NDArray[np.bool_] | None = None,
+    links: NDArray[np.int64] | None = None,
     device: str = "cpu",
 ) -> NDArray[np.bool_]:
     """Decide candidates in order of score (ties: row order).
@@ -72,7 +72,7 @@ def select_faces(
         candidates: Vertex indices, shape (f, d).
         score: Higher is better, shape (f,).
         chosen: Faces that are there already and stay, shape (c, d).
-        junction: Vertices of junction lines, whose edges may have more than two faces, shape (n,).
+        links: Edges on junction lines, which may have more than two faces, shape (m, 2).
         least_open: How many edges with exactly one face a new triangle needs.
 
     Returns:
@@ -94,8 +94,12 @@ def select_faces(
     ranked.start = wp.array(start, dtype=wp.int32, device=device)
     ranked.face = wp.array((by_vertex // d).astype(np.int32), dtype=wp.int32, device=device)
     ranked.head = wp.array(head, dtype=wp.int32, device=device)
-    on_line = np.zeros(n, dtype=np.int32) if junction is None else junction.astype(np.int32)
-    ranked.junction = wp.array(on_line, dtype=wp.int32, device=device)
+    both = np.zeros((0, 2), np.int64) if links is None else np.concatenate([links, links[:, ::-1]])
+    both = both[np.argsort(both[:, 0], kind="stable")]
+    ranked.link_start = wp.array(
+        np.searchsorted(both[:, 0], np.arange(n + 1)).astype(np.int32), dtype=wp.int32, device=device
+    )
+    ranked.link_vertex = wp.array(both[:, 1].astype(np.int32), dtype=wp.int32, device=device)
     rule = SelectionRule()
     rule.cos_fold = np.cos(np.radians(config.fold_angle))
     rule.cos_coplanar = np.cos(np.radians(config.coplanar_angle))

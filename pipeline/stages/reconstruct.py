@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.context import RunContext
 from pipeline.dmesh.coarsening import CoarseningConfig, CollapsingMesh, sample_quadrics
@@ -17,16 +18,17 @@ from pipeline.dmesh.curing import cure
 from pipeline.dmesh.extraction import extract_faces
 from pipeline.dmesh.filling import Surface, close_curves, drop_specks, zip_gaps
 from pipeline.dmesh.flipping import flip_edges
-from pipeline.dmesh.junctions import Junctions, find_junctions
+from pipeline.dmesh.junctions import Junctions, lay_vertices
 from pipeline.dmesh.optimization import OptimizationConfig, optimize_points
 from pipeline.dmesh.orientation import orient_outward
 from pipeline.dmesh.placement import PlacementConfig, relax_vertices, vertex_count
-from pipeline.dmesh.refinement import closest_on_faces, refine_positions, snap_border
+from pipeline.dmesh.refinement import RefinementConfig, closest_on_faces, refine_positions, snap_border
 from pipeline.dmesh.selection import SelectionConfig
 from pipeline.errors import StageError
 from pipeline.metrics.surface import self_intersecting_faces, surface_summary
 from pipeline.points.border_samples import BorderSamples, find_border_samples
 from pipeline.points.denoising import denoise, estimate_noise
+from pipeline.points.feature_lines import FeatureLines, find_junction_lines, planes_beside_lines
 from pipeline.points.normalization import Samples, normalize_samples
 from pipeline.points.sample_planes import estimate_planes, planes_with_normals
 from pipeline.points.thinning import thin
@@ -40,38 +42,17 @@ PHASES = ("planes", "vertices", "optimization", "faces", "closing", "fit", "coar
 """Names under which progress is recorded, in order."""
 UNEXPLAINED = 3.0
 """Distance from the surface, in units of the sample spacing, beyond which a point counts as left out."""
+LATTICE = 1.29
+"""Spacing of a triangular lattice that is as dense as a saturated Poisson-disk set, in units of its radius:
+discs of half the radius cover 54.7 % of the plane."""
+NARROW = 0.45
+"""Distance of a relaxed vertex from a junction line below which it is dropped, in units of the spacing."""
 TOPOLOGIES = ("any", "manifold", "closed")
 """What may be asked of the topology of the result."""
 _VERTICES, _OPTIMIZED, _CLOSED, _COARSE = 1, 2, 3, 4
 """Checkpoints: vertices are placed, moved by the loss, the surface is closed and fitted, it is coarsened."""
 _LOOP = "optimization_"
 """Prefix of the arrays that the optimization saves on its way."""
-
-
-@dataclass
-class RefinementConfig:
-    """Least-squares fit of the vertices to the samples on decided faces."""
-
-    rounds: int = 2
-    """Rounds before coarsening."""
-    damping: float = 0.02
-    """Pull of a vertex back along the surface, relative to the samples."""
-    normal_damping: float = 0.005
-    """Pull of a vertex back along its normal."""
-    final_rounds: int = 3
-    """Rounds after coarsening, each with edge flips; one is kept where it brings the samples nearer."""
-    final_damping: float = 0.05
-    """Pull of a vertex back along the surface in those rounds."""
-    noise_damping: float = 0.2
-    """Pull of a vertex back along the surface in all rounds where samples had to be denoised."""
-
-    def __post_init__(self) -> None:
-        for name in ("rounds", "final_rounds"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}: expected 0 or more, got {getattr(self, name)}")
-        for name in ("damping", "normal_damping", "final_damping", "noise_damping"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: expected a positive number, got {getattr(self, name)}")
 
 
 @dataclass
@@ -133,15 +114,19 @@ def reconstruct(
 class _LoopContext(RunContext):
     """The context of a loop inside the stage: its checkpoints also hold the vertices that it started from."""
 
-    def __init__(self, outer: RunContext, points: Points, saved: dict[str, Any]) -> None:
+    def __init__(
+        self, outer: RunContext, points: Points, links: NDArray[np.int64], saved: dict[str, Any]
+    ) -> None:
         super().__init__(device=outer.device, seed=outer.seed, counts=outer.counts)
-        self.outer, self.points, self.saved = outer, points, saved
+        self.outer, self.points, self.links, self.saved = outer, points, links, saved
 
     def record(self, step: int, *, total: int | None = None, phase: str = "", **values: float) -> None:
         self.outer.record(step, total=total, phase=phase, **values)
 
     def checkpoint(self, step: int, **arrays: Any) -> None:
-        self.outer.checkpoint(_VERTICES, points=self.points, loop_step=np.array(step), **arrays)
+        self.outer.checkpoint(
+            _VERTICES, points=self.points, links=self.links, loop_step=np.array(step), **arrays
+        )
 
     def restore(self) -> tuple[int, dict[str, Any]] | None:
         if "loop_step" not in self.saved:
@@ -165,6 +150,12 @@ class _Reconstruction:
         else:
             self.planes = estimate_planes(self.samples, samples.normals, context.device)
         self.border: BorderSamples = find_border_samples(self.samples, self.planes)
+        self.lines = FeatureLines()
+        if config.topology == "any":
+            self.lines = find_junction_lines(self.samples, self.planes, context.device)
+            if samples.normals is None:
+                self.planes = planes_beside_lines(self.samples, self.planes, self.lines)
+        self.junctions = Junctions.none()
         length = self.normalization.length
         self._report(
             "planes",
@@ -183,10 +174,12 @@ class _Reconstruction:
         faces: Any = saved.get("faces")
         if step < _VERTICES:
             points = self._place()
-            self.context.checkpoint(_VERTICES, points=points)
+            self.context.checkpoint(_VERTICES, points=points, links=self.junctions.links)
+        elif "links" in saved:
+            self.junctions = Junctions(int(saved["links"].max(initial=-1)) + 1, saved["links"])
         if step < _OPTIMIZED and self.config.optimization.enabled:
             points = self._optimize(points, saved)
-            self.context.checkpoint(_OPTIMIZED, points=points)
+            self.context.checkpoint(_OPTIMIZED, points=points, links=self.junctions.links)
         if step < _CLOSED:
             points, faces = self._curve(points) if flat else self._surface(points)
             self.context.checkpoint(_CLOSED, points=points, faces=faces)
@@ -211,36 +204,49 @@ class _Reconstruction:
         if self.noise.is_large:
             settings = settings.for_noise(self.noise)
         count = vertex_count(len(self.samples), self.config.max_faces, self.samples.shape[1], settings)
-        start, _ = thin(
+        start, radius = thin(
             self.samples, count, self.planes.typical_spacing, self.context.rng(), self.context.device
         )
-        return relax_vertices(
-            self.samples[start],
+        points = self.samples[start]
+        # A saturated Poisson-disk set of this radius is as dense as a triangular lattice of this spacing.
+        spacing = LATTICE * radius if radius else self.planes.typical_spacing
+        laid, self.junctions = lay_vertices(self.lines, spacing)
+        if len(laid):
+            points = np.concatenate([laid, points])
+            points = points[self.junctions.clear(points, spacing)]
+        points = relax_vertices(
+            points,
             self.samples,
             self.planes,
             self.border,
             settings,
             self.context.device,
             progress=lambda i, n, move: self._report("vertices", i, n, move=move),
+            fixed=self.junctions.count,
         )
+        return points[self.junctions.clear(points, spacing, NARROW)]
 
     def _optimize(self, points: Points, saved: dict[str, Any]) -> Points:
-        """Let vertices follow the expected Chamfer loss; drop those whose real value fell below one half."""
+        """Let vertices follow the expected Chamfer loss; drop those whose real value fell below one half.
+        Vertices on junction lines stay.
+        """
+        laid = points[: self.junctions.count].copy()
         result = optimize_points(
             points,
             None,
             self.samples,
             self.config.optimization,
             self.planes.normals,
-            context=_LoopContext(self.context, points, saved),
+            context=_LoopContext(self.context, points, self.junctions.links, saved),
         )
-        return result.points[result.real_values >= 0.5]
+        free = result.points[len(laid) :][result.real_values[len(laid) :] >= 0.5]
+        return np.concatenate([laid, free])
 
-    def _choose(self, points: Points, junctions: Junctions | None = None) -> Indices:
+    def _choose(self, points: Points) -> Indices:
         """Choose faces by minimum ball and support."""
         self._report("faces", 0, 1)
         faces, counts = extract_faces(
-            points, self.samples, self.planes, self.config.selection, self.context.device, junctions
+            points, self.samples, self.planes, self.config.selection, self.context.device, self.junctions
         )
         self._report("faces", 1, 1, **counts)
         if not len(faces):
@@ -260,11 +266,8 @@ class _Reconstruction:
     def _surface(self, points: Points) -> tuple[Points, Indices]:
         """Triangles of a 3D cloud: choose, close, fit, and move borders out."""
         device = self.context.device
-        junctions = Junctions.none(len(points))
-        if self.config.topology == "any":
-            junctions = find_junctions(points, self.samples, self.planes, device)
-        view = Surface(points, self.samples, self.planes, self.config.selection, device, junctions.mask)
-        faces = drop_specks(self._choose(points, junctions))
+        view = Surface(points, self.samples, self.planes, self.config.selection, device, self.junctions.links)
+        faces = drop_specks(self._choose(points))
         self._report("closing", 0, 2)
         faces = zip_gaps(view, faces)
         self._report("closing", 1, 2)
@@ -386,5 +389,5 @@ STAGE = Stage(
     config=ReconstructConfig,
     inputs=("point_cloud",),
     output="surface_mesh",
-    version=1,
+    version=2,
 )

@@ -1,17 +1,14 @@
-"""Junction lines: found where three sheets meet, nowhere on a closed shape, kept as edges of three faces."""
+"""Junctions: vertices on lines, clearance from them, and edges of three faces in the result."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from pipeline.dmesh.junctions import find_junctions
-from pipeline.dmesh.placement import PlacementConfig, relax_vertices
+from pipeline.dmesh.junctions import Junctions, lay_vertices
 from pipeline.errors import StageError
 from pipeline.metrics.surface import self_intersecting_faces
-from pipeline.points.border_samples import find_border_samples
-from pipeline.points.sample_planes import estimate_planes
-from pipeline.points.thinning import thin
+from pipeline.points.feature_lines import FeatureLines
 from pipeline.stages.reconstruct import ReconstructConfig, reconstruct
 from pipeline.topology import simplex_edges
 from pipeline.types import PointCloud
@@ -28,44 +25,49 @@ def sheets_in_a_tee(count: int) -> np.ndarray:
     return x
 
 
-def cube(count: int) -> np.ndarray:
-    rng = np.random.default_rng(0)
-    x = rng.uniform(-1, 1, (count, 3))
-    axis = rng.integers(0, 3, count)
-    x[np.arange(count), axis] = rng.choice([-1.0, 1.0], count)
-    return x
+def test_vertices_are_laid_along_lines() -> None:
+    t = np.linspace(0, 1, 41)[:, None]
+    along, up = np.array([1.0, 0, 0]), np.array([0, 0, 1.0])
+    angle = np.linspace(0, 2 * np.pi, 81)
+    ring = np.column_stack([np.cos(angle), np.sin(angle) + 5, 0 * angle])
+    ring[-1] = ring[0]
+    x, laid = lay_vertices(FeatureLines([t * along, t * up, ring]), 0.1)
+    # Ten edges on each straight line and one corner for both; a closed line has as many vertices as edges.
+    around = round(np.linalg.norm(np.diff(ring, axis=0), axis=1).sum() / 0.1)
+    assert laid.count == len(x) == 11 + 10 + around
+    assert len(laid.links) == 10 + 10 + around
+    length = np.linalg.norm(x[laid.links[:, 0]] - x[laid.links[:, 1]], axis=1)
+    np.testing.assert_allclose(length, 0.1, rtol=0.01)
+    uses = np.bincount(laid.links.ravel())
+    assert sorted(uses[uses != 2]) == [1, 1]
+    np.testing.assert_array_equal(x[uses == 1], [along, up])
 
 
-def placed(samples: np.ndarray, count: int, device: str):  # type: ignore[no-untyped-def]
-    planes = estimate_planes(samples, device=device)
-    start, _ = thin(samples, count, planes.typical_spacing, np.random.default_rng(0), device)
-    border = find_border_samples(samples, planes)
-    x = relax_vertices(samples[start], samples, planes, border, PlacementConfig(), device)
-    return x, find_junctions(x, samples, planes, device)
+def test_vertices_keep_clear_of_lines() -> None:
+    t = np.linspace(0, 1, 11)[:, None]
+    x, laid = lay_vertices(FeatureLines([t * [1.0, 0, 0]]), 0.1)
+    others = np.array([[0.55, 0.05, 0], [0.55, 0.07, 0], [0.5, 0, -0.2], [-0.05, 0, 0]])
+    keep = laid.clear(np.concatenate([x, others]), 0.1)
+    assert keep[: len(x)].all()
+    assert keep[len(x) :].tolist() == [False, True, True, False]
+    assert Junctions.none().clear(others, 0.1).all()
 
 
-def test_a_junction_line_is_found(device: str) -> None:
-    x, found = placed(sheets_in_a_tee(20000), 3000, device)
-    on_line = np.hypot(x[:, 0], x[:, 2]) < 1e-3
-    inside = on_line & (np.abs(x[:, 1]) < 0.9)
-    assert found.mask[inside].mean() > 0.6
-    assert not found.mask[np.hypot(x[:, 0], x[:, 2]) > 0.1].any()
-    assert found.mask[found.links].all()
-
-
-def test_creases_and_corners_are_no_junctions(device: str) -> None:
-    _, found = placed(cube(20000), 3000, device)
-    assert not found.mask.any()
-    assert not len(found.links)
+def test_a_face_across_a_line_is_found() -> None:
+    x, laid = lay_vertices(FeatureLines([np.array([[0.0, 0, 0], [1, 0, 0]])]), 1.0)
+    points = np.concatenate([x, [[0.5, 0.5, 0], [0.5, -0.5, 0], [0.5, 1, 0], [0.5, -0.5, 1]]])
+    faces = np.array([[0, 2, 3], [0, 1, 2], [0, 2, 4], [1, 2, 5]], dtype=np.int32)
+    # From (0.5, 0.5, 0) to (0.5, -0.5, 1) the edge passes half a length above the line.
+    assert laid.crossed_by(points, faces).tolist() == [True, False, False, False]
 
 
 def test_three_sheets_meet_in_edges_of_three_faces() -> None:
     mesh = reconstruct(PointCloud(sheets_in_a_tee(20000)))
     edges, _, uses = simplex_edges(mesh.faces)
     ends = mesh.points[edges[uses > 2]]
-    # The line runs from y = -1 to 1; edges of three faces lie on it, over most of its length.
-    np.testing.assert_allclose(ends[..., [0, 2]], 0, atol=0.01)
-    assert np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1).sum() > 0.5 * 2
+    # The line runs from y = -1 to 1; edges of three faces lie on it, over all of its length.
+    np.testing.assert_allclose(ends[..., [0, 2]], 0, atol=1e-3)
+    assert np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1).sum() == pytest.approx(2, rel=0.02)
     assert uses.max() == 3
     assert not self_intersecting_faces(mesh.points, mesh.faces).any()
 
