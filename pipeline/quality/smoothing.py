@@ -16,7 +16,7 @@ from warp_kernels.tet_smoothing import ACROSS, ALONG, FIXED, FREE, check_moves, 
 
 Points = NDArray[np.float64]
 
-STEP = 0.5
+STEP = 0.65
 """Share of its own step that a vertex takes while its neighbours move too."""
 _HALVINGS = 4
 

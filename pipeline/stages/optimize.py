@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from pipeline.context import RunContext
 from pipeline.errors import InputError, InvalidMeshError
-from pipeline.metrics.tet import signed_volumes, tet_quality
+from pipeline.metrics.tet import dihedral_angles, signed_volumes
+from pipeline.quality.creases import free_creases
 from pipeline.quality.energies import CONTINUATION, ENERGIES, EnergyParameters
 from pipeline.quality.fidelity import Deviation, Fidelity, Fit, keep_offsets
 from pipeline.quality.insertion import insert_vertices, split_far_faces
@@ -29,6 +30,12 @@ from pipeline.types import SurfaceMesh, TetMesh
 
 OPERATIONS = (*NAMES, "insertions", "refinements", "interior_splits")
 
+_MEANING = {
+    "discarded_rounds": "of connectivity changes: every attempt would have altered the boundary in kind",
+    "freed_crease_vertices": "held tets under crease_min_dihedral, and follow the surface alone",
+}
+"""What is said about counts that are not simply applied changes."""
+
 _TETS_PER_SPLIT = 5
 """Tets that splitting an edge of the boundary adds, about."""
 
@@ -37,13 +44,13 @@ _TETS_PER_SPLIT = 5
 class OptimizeConfig:
     """Lengths are relative to the diagonal of the bounding box."""
 
-    rounds: int = 8
+    rounds: int = 4
     """Rounds of healing: smoothing, then connectivity; the later half also inserts vertices."""
-    fit_rounds: int = 8
+    fit_rounds: int = 6
     """Rounds that fit the boundary to the surface."""
-    polish_rounds: int = 4
+    polish_rounds: int = 3
     """Last rounds with the sharpest energy; the best of them is returned."""
-    sweeps: int = 5
+    sweeps: int = 3
     """Smoothing sweeps per round."""
     target_min_dihedral: float = 35.0
     """Smallest dihedral angle [deg] at which a phase may stop early."""
@@ -63,6 +70,8 @@ class OptimizeConfig:
     """Energy of the tets around a vertex up to which the fit may raise it."""
     crease_angle: float = 40.0
     """Turn of the surface [deg] from which an edge is a crease, where the mesh names no creases itself."""
+    crease_min_dihedral: float = 25.0
+    """Smallest dihedral angle [deg] that creases may force on a tet: below it their vertices leave them."""
     energy: str = "dihedral"
     """Quality energy: dihedral, amips or mean_ratio."""
     operations: list[str] = field(default_factory=lambda: list(OPERATIONS))
@@ -75,7 +84,7 @@ class OptimizeConfig:
         for name in ("tolerance", "fit_scale", "star_energy", "refine_tolerance"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: expected a positive number, got {getattr(self, name)}")
-        for name in ("fit_weight", "growth"):
+        for name in ("fit_weight", "growth", "crease_min_dihedral"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name}: expected a number >= 0, got {getattr(self, name)}")
         if not 0 <= self.stall < 1:
@@ -173,6 +182,8 @@ class _Optimization:
             phase, parameters, insert = plan[self.step]
             self.state.set_parameters(parameters)
             before = float(self.state.value.sum())
+            if phase != "quality":
+                free_creases(self.state, self.config.crease_min_dihedral)
             if phase == "quality":
                 self._heal(insert)
             else:
@@ -191,10 +202,7 @@ class _Optimization:
                     self.step += 1
             self._save()
         for name, number in self.state.counts.items():
-            message = "applied"
-            if name == "discarded_rounds":
-                message = "of connectivity changes: every attempt would have altered the boundary in kind"
-            self.context.count(name, number, f"{name.replace('_', ' ')} {message}")
+            self.context.count(name, number, f"{name.replace('_', ' ')} {_MEANING.get(name, 'applied')}")
 
     def _plan(self) -> list[tuple[str, EnergyParameters, bool]]:
         """Return phase, energy and whether vertices are inserted, per round."""
@@ -258,7 +266,7 @@ class _Optimization:
         return angle >= self.config.target_min_dihedral or gain < self.config.stall * abs(before)
 
     def _smallest_angle(self) -> float:
-        return float(tet_quality(self.state.points, self.state.tets)["min_dihedral_angle"].min())
+        return float(dihedral_angles(self.state.points, self.state.tets).min())
 
     def _keep_best(self, phase: str, angle: float) -> None:
         """Keep the state when it is the best of its phase; a later phase always replaces an earlier one."""
@@ -321,6 +329,6 @@ STAGE = Stage(
     config=OptimizeConfig,
     inputs=("tet_mesh",),
     output="sim_mesh",
-    version=3,
+    version=4,
     optional=("surface_mesh",),
 )
