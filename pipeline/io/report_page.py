@@ -15,9 +15,12 @@ from string import Template
 from typing import Any
 
 from pipeline.io import report_pictures, report_results
+from pipeline.io.report_comparison import before_after, comparison
 from pipeline.io.report_contents import Contents
+from pipeline.io.report_motion import motion_shapes
 from pipeline.io.report_plots import number
 from pipeline.io.report_scene import scene
+from pipeline.io.report_worst import worst_elements
 from pipeline.metrics.tet import tet_quality
 from pipeline.rendering.colormap import QUALITY_STOPS, REGULAR_DIHEDRAL
 from pipeline.rendering.picture import CLAY, POINT_BLUE
@@ -34,8 +37,10 @@ def build_page(contents: Contents) -> str:
     sections: list[tuple[str, str, Callable[[Contents], str]]] = [
         ("pictures", "From points to simulation", report_pictures.pictures),
         ("shape", "Turn it around", view),
-        ("quality", "Tet quality", report_results.quality),
+        ("quality", "Tet quality", lambda c: report_results.quality(c) + before_after(c)),
+        ("worst", "Worst elements", worst_elements),
         ("checks", "Checks", report_results.checks),
+        ("baseline", "Against the baseline", comparison),
         ("scenarios", "Simulated tests", report_results.scenarios),
         ("stages", "Stages", report_results.stages),
         ("details", "Details", report_results.details),
@@ -149,12 +154,18 @@ def facts(contents: Contents) -> str:
 
 
 def view(contents: Contents) -> str:
-    """Place the 3D view and its data."""
+    """Place the 3D view and its data: the meshes of the run, and the motions of its scenarios."""
     shapes = scene(contents)
     if not shapes:
         return ""
+    lost = ""
+    try:
+        moving = motion_shapes(contents)
+    except ValueError as error:
+        moving, lost = [], f'<p class="error">The motions are not shown: {escape(str(error))}</p>'
     data = {
-        "shapes": shapes,
+        "shapes": shapes + moving,
+        "first": len(shapes) - 1,
         "stops": QUALITY_STOPS,
         "best": REGULAR_DIHEDRAL,
         "clay": CLAY,
@@ -170,8 +181,11 @@ def view(contents: Contents) -> str:
         'wheel or plus and minus to zoom"></canvas>'
         "<noscript><style>#view canvas, #view .tools { display: none; }</style><p class='fallback'>"
         "The 3D view needs JavaScript; the pictures above show the same shapes.</p></noscript>"
+        '<div class="tools player" data-for="motion"><button type="button" name="play" '
+        'aria-label="Play or pause"></button><input type="range" name="time" min="0" max="1000" value="0" '
+        'aria-label="Time"><output name="clock"></output></div>'
         '<div class="tools"><span class="group shapes"></span>'
-        '<label data-for="surface tets"><input type="checkbox" name="wire" checked>Edges</label>'
+        '<label data-for="surface tets motion"><input type="checkbox" name="wire" checked>Edges</label>'
         '<label data-for="surface tets">Colour <select name="color">'
         '<option value="cut">cut by quality</option><option value="all">all by quality</option>'
         '<option value="none">plain</option></select></label>'
@@ -182,7 +196,7 @@ def view(contents: Contents) -> str:
         '<input type="range" name="worst" min="1" max="71" value="71">'
         '<output name="limit"></output></label>'
         '<button type="button" name="home">Reset view</button></div>'
-        f'<p class="note"></p>{report_pictures.legend()}</div>'
+        f'<p class="note"></p><div data-for="surface tets">{report_pictures.legend()}</div></div>{lost}'
         f'<script type="application/json" id="scene">{text}</script>'
     )
 

@@ -52,6 +52,26 @@ UNITS = {
     "final_stiffness": "N/m",
 }
 """Units of numbers whose meaning is fixed by their name."""
+OTHER_FILES = ("comparison.json", "validate/comparison.json", "manifest.json", "config.yaml")
+FILE_KINDS = (
+    ("_animation.usdc", "USD: the simulated tests as animation of the asset"),
+    (".usdc", "USD asset for Newton and Omni PhysX"),
+    (".usda", "USD asset for Newton and Omni PhysX, as text"),
+    (".usdz", "USD asset for Newton and Omni PhysX, as a package"),
+    ("_preview.png", "thumbnail of the asset"),
+    (".msh", "Gmsh"),
+    (".vtu", "ParaView, with the quality of each tet"),
+    (".xml", "MuJoCo scene"),
+    (".glb", "surface for viewers"),
+    (".obj", "surface"),
+    (".ply", "surface"),
+    ("sim_report.json", "every number of the validation"),
+    ("comparison.json", "comparison with the baseline"),
+    ("manifest.json", "what was run, with hashes and versions"),
+    ("config.yaml", "the settings of the run"),
+    (".npz", "NumPy"),
+)
+"""What a file is for, by the end of its name; the first that fits."""
 FLAG = {"done": ("mark-pass", "✓ done"), "failed": ("mark-fail", "✕ failed")}
 
 
@@ -188,10 +208,11 @@ def details(contents: Contents) -> str:
 
 
 def files(contents: Contents) -> str:
-    """Link the files of the run, relative to this page."""
+    """Link every file of the run, relative to this page: the asset first, then the other results."""
     rows = []
-    names = [str(path) for entry in contents.stages.values() for path in _mapping(entry.get("outputs"))]
-    for name in dict.fromkeys([*names, "manifest.json", "config.yaml"]):
+    entries = sorted(contents.stages.items(), key=lambda item: item[0] != "export")
+    names = [str(path) for _, entry in entries for path in _mapping(entry.get("outputs"))]
+    for name in dict.fromkeys([*names, *OTHER_FILES]):
         path = contents.folder / name
         try:
             inside = path.resolve().is_relative_to(contents.folder.resolve())
@@ -199,8 +220,9 @@ def files(contents: Contents) -> str:
         except (OSError, ValueError):
             size = None
         if size is not None:
-            link = f'<a class="path" href="../{quote(name)}">{escape(name)}</a>'
-            rows.append(f'<tr><td>{link}</td><td class="n">{_bytes(size)}</td></tr>')
+            link = f'<a class="path" href="../{quote(name)}" download>{escape(name)}</a>'
+            about = next((text for ending, text in FILE_KINDS if name.endswith(ending)), "")
+            rows.append(f'<tr><td>{link}</td><td class="n">{_bytes(size)}</td><td>{about}</td></tr>')
     return f'<div class="card scroll"><table>{"".join(rows)}</table></div>' if rows else ""
 
 

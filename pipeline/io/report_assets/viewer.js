@@ -32,7 +32,12 @@
   };
   const clay = rgb(data.clay).map(linear), inside = rgb("#c6d0d6").map(linear);
   const shapes = data.shapes.map((s) => {
-    const out = { ...s, points: new Float32Array(bytes(s.points)) };
+    const out = { ...s };
+    if (s.points) out.points = new Float32Array(bytes(s.points));
+    if (s.frames) {
+      out.frames = new Uint16Array(bytes(s.frames));
+      out.points = new Float32Array(out.frames.length / s.times.length);
+    }
     if (s.faces) out.faces = new Uint32Array(bytes(s.faces));
     if (s.tets) out.tets = new Uint32Array(bytes(s.tets));
     if (s.quality) out.quality = new Float32Array(bytes(s.quality));
@@ -87,6 +92,7 @@
       for (let i = 0; i < n; i++) for (let k = 0; k < 4; k++) color[4 * i + k] = k < 3 ? 255 * c[k] : 255;
       return { position: p, normal, color, count: n, shown: n };
     }
+    if (shape.kind === "motion") return buildMotion(shape);
     let rows, owner = null, skin = null;
     const axis = ui.axis % 3, cut = ui.cuts[shape.kind], sign = ui.axis < 3 ? 1 : -1;
     if (shape.kind === "surface") {
@@ -152,7 +158,65 @@
     creased.forEach((bent, v) => { if (bent) n.fill(0, 3 * v, 3 * v + 3); });
     return (shape.smooth = n);
   };
+  // --- motion: the positions at a time, between the two kept frames around it --------------------------------------
+  const pose = (shape, share) => {
+    const t = shape.times, n = shape.points.length, time = t[0] + share * (t[t.length - 1] - t[0]);
+    let k = 1;
+    while (k < t.length - 1 && t[k] < time) k++;
+    const s = Math.min(1, Math.max(0, (time - t[k - 1]) / (t[k] - t[k - 1]))), before = n * (k - 1), after = n * k;
+    const scale = [0, 1, 2].map((i) => (shape.high[i] - shape.low[i]) / 65535);
+    for (let i = 0; i < n; i++) {
+      const a = shape.frames[before + i], b = shape.frames[after + i];
+      shape.points[i] = shape.low[i % 3] + scale[i % 3] * (a + s * (b - a));
+    }
+    return time;
+  };
+  const FLOOR = 24;
+  const floorLines = (shape) => {
+    const z = shape.low[2], out = [], middle = [0, 1].map((i) => 0.5 * (shape.low[i] + shape.high[i]));
+    const half = 0.75 * Math.max(...[0, 1].map((i) => shape.high[i] - shape.low[i]), shape.high[2] - z);
+    for (let k = 0; k <= FLOOR; k++) {
+      const at = half * (2 * k / FLOOR - 1);
+      out.push(middle[0] + at, middle[1] - half, z, middle[0] + at, middle[1] + half, z);
+      out.push(middle[0] - half, middle[1] + at, z, middle[0] + half, middle[1] + at, z);
+    }
+    return out;
+  };
+  const buildMotion = (shape) => {
+    const p = shape.points, f = shape.faces, corners = f.length;
+    if (!shape.buffers) {
+      pose(shape, 0);
+      const smooth = vertexNormals(shape), lines = floorLines(shape), total = corners + lines.length / 3;
+      shape.sharp = new Uint8Array(p.length / 3).map((_, v) => !(smooth[3 * v] || smooth[3 * v + 1] || smooth[3 * v + 2]));
+      shape.sums = new Float32Array(p.length);
+      shape.flat = new Float32Array(corners);
+      const position = new Float32Array(3 * total), normal = new Float32Array(3 * total), color = new Uint8Array(4 * total);
+      const body = clay.map((c) => 255 * Math.pow(c, 1 / 2.2));
+      for (let k = 0; k < total; k++) color.set(k < corners ? [...body, 255] : [120, 130, 140, 255], 4 * k);
+      position.set(lines, 3 * corners);
+      for (let k = corners; k < total; k++) normal[3 * k + 2] = 1;
+      shape.buffers = { position, normal, color, count: corners, shown: corners / 3, lines: lines.length / 3 };
+    }
+    ui.clock = pose(shape, ui.time);
+    const { position, normal } = shape.buffers, { sums, flat, sharp } = shape;
+    sums.fill(0);
+    for (let k = 0; k < corners; k += 3) {
+      const a = 3 * f[k], b = 3 * f[k + 1], c = 3 * f[k + 2];
+      const ux = p[b] - p[a], uy = p[b + 1] - p[a + 1], uz = p[b + 2] - p[a + 2];
+      const vx = p[c] - p[a], vy = p[c + 1] - p[a + 1], vz = p[c + 2] - p[a + 2];
+      const n = [uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx];
+      for (let i = 0; i < 3; i++) { flat[k + i] = n[i]; sums[a + i] += n[i]; sums[b + i] += n[i]; sums[c + i] += n[i]; }
+    }
+    for (let k = 0; k < corners; k++) {
+      const v = 3 * f[k], bent = sharp[f[k]], face = k - k % 3;
+      for (let i = 0; i < 3; i++) { position[3 * k + i] = p[v + i]; normal[3 * k + i] = bent ? flat[face + i] : sums[v + i]; }
+      const length = Math.hypot(normal[3 * k], normal[3 * k + 1], normal[3 * k + 2]) || 1;
+      for (let i = 0; i < 3; i++) normal[3 * k + i] /= length;
+    }
+    return shape.buffers;
+  };
   for (const s of shapes) {
+    if (s.kind === "motion") continue;
     s.low = [9, 9, 9]; s.high = [-9, -9, -9];
     for (let k = 0; k < s.points.length; k++) {
       s.low[k % 3] = Math.min(s.low[k % 3], s.points[k]);
@@ -218,10 +282,11 @@
   gl.enable(gl.DEPTH_TEST);
 
   // --- state ----------------------------------------------------------------------------------------------------
-  const ui = { shape: shapes.length - 1, wire: true, color: "cut", cuts: { surface: 1, tets: 0.55 }, axis: 4, worst: 180 };
+  const ui = { shape: data.first ?? shapes.length - 1, time: 0, clock: 0, playing: false, wire: true, color: "cut", cuts: { surface: 1, tets: 0.55 }, axis: 4, worst: 180 };
   const home = { azimuth: 32, elevation: 17, distance: 2.45, target: [0, 0, 0] };
   let eye = { ...home, target: [...home.target] }, drawn = null, stale = true, waiting = false;
-  const spread = Math.max(...shapes.map((s) => Math.hypot(...minus(s.high, s.low))));
+  const extent = (s) => Math.hypot(...minus(s.high, s.low));
+  const spread = Math.max(...shapes.filter((s) => s.kind !== "motion").map(extent));
   home.distance = eye.distance = 2.05 * spread;
   const axes = () => {
     const a = eye.azimuth * Math.PI / 180, e = eye.elevation * Math.PI / 180;
@@ -233,8 +298,9 @@
     stale ||= again;
     if (!waiting) { waiting = true; requestAnimationFrame(draw); }
   };
-  const draw = () => {
+  const draw = (now) => {
     waiting = false;
+    if (ui.playing) advance(now);
     const ratio = Math.min(devicePixelRatio || 1, 2), w = Math.round(canvas.clientWidth * ratio), h = Math.round(canvas.clientHeight * ratio);
     if (!w || !h) return;
     if (canvas.width !== w || canvas.height !== h) { canvas.width = w; canvas.height = h; }
@@ -258,7 +324,7 @@
     gl.uniformMatrix3fv(at_.turn, false, [right[0], up[0], back[0], right[1], up[1], back[1], right[2], up[2], back[2]]);
     gl.uniform3fv(at_.target, eye.target);
     gl.uniform3f(at_.up, right[2], up[2], back[2]);
-    gl.uniform1f(at_.distance, eye.distance);
+    gl.uniform1f(at_.distance, eye.distance * (shape.kind === "motion" ? Math.max(1, extent(shape) / spread) : 1));
     gl.uniform1f(at_.size, (shape.radius || 0.003) * f * h);
     gl.uniform1i(at_.splat, shape.kind === "points");
     gl.uniform1i(at_.shaped, !!shape.normals);
@@ -266,6 +332,10 @@
     gl.uniform1f(at_.fill, shape.kind === "tets" ? 0.24 : 0.1);
     gl.uniform1f(at_.wire, ui.wire ? (shape.kind === "tets" ? 0.8 : 0.5 * Math.min(1, Math.sqrt(6000 / (drawn.count / 3)))) : 0);
     gl.drawArrays(shape.kind === "points" ? gl.POINTS : gl.TRIANGLES, 0, drawn.count);
+    if (drawn.lines) {
+      gl.uniform1f(at_.wire, 0);
+      gl.drawArrays(gl.LINES, drawn.count, drawn.lines);
+    }
     root.dataset.drawn = String(drawn.count);
   };
 
@@ -275,6 +345,7 @@
   const describe = (shape) => {
     const n = shape.points.length / 3;
     const text = shape.kind === "points" ? `${group(n)} points.`
+      : shape.kind === "motion" ? `The boundary of the mesh in this test, ${shape.times.length} kept frames; between them it is interpolated.`
       : shape.kind === "surface" ? `${group(shape.faces.length / 3)} triangles, ${group(n)} vertices.`
       : `${group(shape.kept)} of ${group(shape.quality.length)} tets.`;
     root.querySelector(".note").textContent = `${text} ${shape.note}`;
@@ -283,16 +354,49 @@
     find("cut").value = 100 * cut;
     find("cutted").textContent = cut >= 1 ? "off" : `${Math.round(100 * cut)} %`;
     find("limit").textContent = ui.worst >= 71 ? "all" : `≤ ${ui.worst}°`;
+    if (shape.kind !== "motion") return;
+    find("time").value = 1000 * ui.time;
+    const digits = Math.max(0, Math.min(6, 3 - Math.floor(Math.log10(seconds(shape)))));
+    const slower = shownSeconds(shape) / seconds(shape), slow = slower > 1.05 ? `, slowed ${Number(slower.toPrecision(2))} times` : "";
+    find("clock").textContent = `${ui.clock.toFixed(digits)} of ${shape.times[shape.times.length - 1].toFixed(digits)} s${slow}`;
+    find("play").textContent = ui.playing ? "❚❚ Pause" : "▶ Play";
+    root.dataset.time = String(ui.time);
+  };
+
+  // --- player ---------------------------------------------------------------------------------------------------
+  // A fall of a small body lasts a tenth of a second: shorter ones are slowed to be seen, longer ones shown as they are.
+  const seconds = (shape) => shape.times[shape.times.length - 1] - shape.times[0];
+  const shownSeconds = (shape) => Math.max(3, seconds(shape));
+  let last = null;
+  const advance = (now) => {
+    const shape = shapes[ui.shape];
+    if (shape.kind !== "motion") { ui.playing = false; return; }
+    ui.time += last === null ? 0 : (now - last) / 1000 / shownSeconds(shape);
+    last = now;
+    if (ui.time >= 1) { ui.time = 1; ui.playing = false; }
+    stale = true;
+    if (ui.playing) { waiting = true; requestAnimationFrame(draw); }
+  };
+  const play = (on) => {
+    ui.playing = on; last = null;
+    if (on && ui.time >= 1) ui.time = 0;
+    refresh(true);
   };
   const buttons = root.querySelector(".shapes");
   shapes.forEach((s, k) => {
     const button = document.createElement("button");
     button.type = "button"; button.textContent = s.label;
-    button.addEventListener("click", () => { ui.shape = k; press(); refresh(true); });
+    button.addEventListener("click", () => {
+      ui.shape = k; ui.time = 0; ui.playing = false; press();
+      if (s.kind === "motion" && !matchMedia("(prefers-reduced-motion: reduce)").matches) play(true);
+      else refresh(true);
+    });
     buttons.append(button);
   });
   const press = () => [...buttons.children].forEach((b, k) => b.setAttribute("aria-pressed", String(k === ui.shape)));
   press();
+  find("play").addEventListener("click", () => play(!ui.playing));
+  find("time").addEventListener("input", (e) => { ui.playing = false; ui.time = e.target.value / 1000; refresh(true); });
   find("wire").addEventListener("change", (e) => { ui.wire = e.target.checked; refresh(); });
   find("color").addEventListener("change", (e) => { ui.color = e.target.value; refresh(true); });
   find("axis").addEventListener("change", (e) => {

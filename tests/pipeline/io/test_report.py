@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.io import report_pictures
+from pipeline.io import report_pictures, report_worst
 from pipeline.io.artifacts import save_artifact
 from pipeline.io.report import write_report
 from pipeline.io.report_contents import collect
@@ -33,6 +33,8 @@ PASSING = (
 @pytest.fixture(autouse=True)
 def _small_pictures(monkeypatch):
     monkeypatch.setattr(report_pictures, "SIZE", (96, 72))
+    monkeypatch.setattr(report_worst, "SIZE", (48, 36))
+    monkeypatch.setattr(report_worst, "OVERVIEW", (48, 36))
 
 
 class Reader(HTMLParser):
@@ -74,6 +76,12 @@ def read(page: Path) -> Reader:
     reader.close()
     assert not reader.open
     return reader
+
+
+def section(page: Path, key: str) -> list[str]:
+    """Pictures of one section, as they stand in the page."""
+    text = page.read_text(encoding="utf-8").split(f'<section id="{key}">')[1].split("</section>")[0]
+    return re.findall(r'(?:src|href)="(data:image/png[^"]*)"', text)
 
 
 def cube(cells: int = 2, frame: Frame | None = None) -> TetMesh:
@@ -203,9 +211,9 @@ def test_every_link_leads_to_a_file(tmp_path):
 
 def test_the_pictures_are_png_and_there_is_one_for_each_stage(tmp_path):
     page = write_report(make_run(tmp_path))
-    images = [v for n, v in read(page).attributes if n == "src"]
+    images = section(page, "pictures")
     assert len(images) == 4
-    for image in images:
+    for image in images + section(page, "worst"):
         assert base64.b64decode(image.split(",", 1)[1]).startswith(SIGNATURE)
 
 
@@ -257,7 +265,7 @@ def test_a_failed_stage_shows_its_error_and_none_of_its_old_results(tmp_path):
     assert "Stopped: tetrahedralize failed" in text
     assert "the surface encloses nothing; close it first" in text
     assert "not run" in text
-    assert len([v for n, v in read(page).attributes if n == "src"]) == 2
+    assert len(section(page, "pictures")) == 2
     assert "Optimized" not in text
 
 
@@ -293,7 +301,7 @@ def test_a_damaged_artifact_is_said_and_the_rest_is_shown(tmp_path):
     text = read(page).text
     assert "sim_mesh" in text
     assert "reconstruct/surface_mesh is missing although the stage is done" in text
-    assert len([v for n, v in read(page).attributes if n == "src"]) == 2
+    assert len(section(page, "pictures")) == 2
 
 
 def test_an_empty_folder_gives_a_page(tmp_path):

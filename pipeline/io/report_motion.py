@@ -1,0 +1,101 @@
+"""The motion of every validated scenario for the 3D view: the boundary of the mesh at the kept times.
+
+Positions are 16-bit shares of the box of the whole motion, lowest byte first, frame after frame:
+
+    x = low + (high - low) k / 65535
+
+An error of one part in 65,000 of the box is below a pixel. The view stands on the lowest place of the motion.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from pipeline.io.report_contents import Contents
+from pipeline.io.report_scene import cluster_faces, encode
+from pipeline.topology import boundary_faces, compact
+from pipeline.types import Motion, TetMesh
+
+MAX_TRIANGLES = 24_000
+"""Triangles of a motion in the view: each frame moves all of them."""
+MAX_BYTES = 3 << 20
+"""Largest motion on a page [byte]; longer ones lose every other frame until they fit."""
+LEVELS = 65535
+
+
+def motion_shapes(contents: Contents) -> list[dict[str, Any]]:
+    """Return the motions of a run as shapes of the 3D view, all in one scale; empty without any.
+
+    Raises:
+        ValueError: A motion of another mesh than the one that was validated.
+    """
+    report = contents.report
+    mesh = contents.geometry("sim_mesh") or contents.geometry("tet_mesh")
+    if report is None or not isinstance(mesh, TetMesh) or not report.motions or not len(mesh.tets):
+        return []
+    mesh = mesh.in_metres()
+    points, tets, _ = compact(mesh.points, mesh.tets)
+    for name, motion in report.motions.items():
+        if motion.points.shape[1] != len(points):
+            raise ValueError(f"{name} moves {motion.points.shape[1]:,} points, the mesh has {len(points):,}")
+    shown, faces, note = _thinned(points, tets)
+    scale = float(np.linalg.norm(np.ptp(points, axis=0))) or 1.0
+    return [
+        motion_shape(name, motion, shown, faces, scale) | {"note": note}
+        for name, motion in report.motions.items()
+    ]
+
+
+def motion_shape(
+    name: str, motion: Motion, shown: NDArray[np.integer], faces: NDArray[np.int32], scale: float
+) -> dict[str, Any]:
+    """Return one motion for the page.
+
+    Args:
+        name: Of the scenario.
+        motion: Of the whole mesh.
+        shown: Rows of its points that the faces use, shape (m,).
+        faces: Indices into `shown`, shape (f, 3).
+        scale: Length that is one in the view [m].
+    """
+    kept = _kept_frames(len(motion.times), 6 * len(shown))
+    frames = motion.points[kept][:, shown].astype(np.float64)
+    low, high = frames.min(axis=(0, 1)), frames.max(axis=(0, 1))
+    size = np.where(high > low, high - low, 1.0)
+    center = 0.5 * (low + high)
+    levels = np.round((frames - low) / size * LEVELS)
+    return {
+        "name": f"motion_{name}",
+        "label": name.replace("_", " ").capitalize(),
+        "kind": "motion",
+        "times": [round(float(t), 9) for t in motion.times[kept]],
+        "low": ((low - center) / scale).tolist(),
+        "high": ((low + size - center) / scale).tolist(),
+        "faces": encode(faces, "<u4"),
+        "frames": encode(levels, "<u2"),
+    }
+
+
+def _thinned(
+    points: NDArray[np.float64], tets: NDArray[np.int32]
+) -> tuple[NDArray[np.integer], NDArray[np.int32], str]:
+    """Rows of the boundary's points, its faces over them, and the note that says when they were thinned."""
+    outer, faces, rows = compact(points, boundary_faces(tets)[0])
+    if len(faces) <= MAX_TRIANGLES:
+        return rows, faces, ""
+    merged, thin = cluster_faces(outer, faces, MAX_TRIANGLES)
+    merged, thin, _ = compact(merged, thin)
+    # Each merged vertex follows the vertex of the mesh that is nearest to it.
+    nearest = cKDTree(outer).query(merged)[1]
+    note = f"{len(faces):,} triangles are thinned to at most {MAX_TRIANGLES:,} for this view."
+    return rows[nearest], thin.astype(np.int32), note
+
+
+def _kept_frames(count: int, frame_bytes: int) -> NDArray[np.int64]:
+    """Frames that fit on the page: evenly spaced, with the first and the last."""
+    fit = max(2, MAX_BYTES // max(frame_bytes, 1))
+    return np.unique(np.round(np.linspace(0, count - 1, min(count, fit))).astype(np.int64))
