@@ -335,10 +335,12 @@ class _Run:
 
     def _report(self, error: str | None) -> None:
         """Write the page, unless it shows just this already."""
-        from pipeline.io.report import write_report
+        from pipeline.io.report import comparison_text, write_report
 
         data = self.manifest.data
-        mark = text_hash(data["stages"], data["input"], data["ready"], __version__)
+        mark = text_hash(
+            data["stages"], data["input"], data["ready"], comparison_text(self.folder), __version__
+        )
         before = data.get("report") or {}
         if before.get("fingerprint") == mark and not self.manifest.damaged_files(before.get("files", {})):
             return

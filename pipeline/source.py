@@ -122,6 +122,9 @@ class Source:
         """Return the surface of the file as a point cloud with normals, or its cloud as it is."""
         if isinstance(self.data, PointCloud):
             return self.data
+        look = self.data.appearance if isinstance(self.data, SurfaceMesh) else None
+        if look is not None and look.texture_coordinates is not None:
+            self.context.count("textures_left_out", 1, "textures: samples of a surface carry colours alone")
         return sample(self.data, self.sample_count, seed)
 
 

@@ -5,10 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.io.atomic import atomic_write_text
+from pipeline.io.report_comparison import comparison_file
 from pipeline.io.report_contents import collect
 from pipeline.io.report_page import build_page
 
 PAGE = "report/index.html"
+
+
+def comparison_text(run_folder: str | Path) -> str:
+    """What a comparison in the run folder says, empty without one: a new one makes a new page."""
+    path = comparison_file(Path(run_folder))
+    try:
+        return "" if path is None else path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def write_report(run_folder: str | Path) -> Path:
