@@ -93,12 +93,25 @@ class StiffnessDamping:
         self._d, self._product = (
             wp.zeros(model.vertex_count, dtype=wp.vec3d, device=model.device) for _ in range(2)
         )
-        self._factor = 1.0
+        self._start = model.to_device(model.rest_positions)
+        self.factor = 1.0
+        """beta / h."""
+
+    @property
+    def anchor(self) -> NDArray[np.float64]:
+        """Positions from which the displacement counts [m], shape (n, 3)."""
+        return self._anchor.numpy()
+
+    @property
+    def start(self) -> NDArray[np.float64]:
+        """Positions at which K is taken [m], shape (n, 3)."""
+        return self._start.numpy()
 
     def begin_step(self, start: wp.array, anchor: wp.array, length: float) -> None:
         """Take the state at the begin of a step: K(start), and velocities (x - anchor) / length."""
         wp.copy(self._anchor, anchor)
-        self._factor = self.time / length
+        wp.copy(self._start, start)
+        self.factor = self.time / length
         was_projected, self.elastic.is_projected = self.elastic.is_projected, True
         self.elastic.hessian(start, self._matrix.blocks)
         self.elastic.is_projected = was_projected
@@ -110,17 +123,17 @@ class StiffnessDamping:
 
     def value(self, x: wp.array) -> float:
         self._multiply(x)
-        return 0.5 * self._factor * float(cast(float, wp.utils.array_inner(self._d, self._product)))
+        return 0.5 * self.factor * float(cast(float, wp.utils.array_inner(self._d, self._product)))
 
     def gradient(self, x: wp.array, out: wp.array) -> None:
         self._multiply(x)
-        time_integration.add_scaled(out, self._factor, self._product, out)
+        time_integration.add_scaled(out, self.factor, self._product, out)
 
     def pattern(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         return self._rows, self._columns
 
     def hessian(self, x: wp.array, out: wp.array) -> None:
-        damping.scale_blocks(self._matrix.blocks, self._factor, out)
+        damping.scale_blocks(self._matrix.blocks, self.factor, out)
 
     def step_bound(self, x: wp.array, dx: wp.array) -> float:
         return np.inf

@@ -24,7 +24,8 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
-from sim.damping import MassDamping
+from sim.damping import MassDamping, StiffnessDamping
+from sim.damping_sensitivity import damping_slopes
 from sim.energy import DeadLoad, Elastic, Energy, Gravity, GroundContact, Inertia
 from sim.friction import Friction, exact_hessian
 from sim.model import SoftBodyModel
@@ -177,6 +178,8 @@ class AdjointTerms:
                 self.masses -= (z * (positions - energy.target.numpy())).sum(axis=1) / energy.dt**2
             elif isinstance(energy, MassDamping):
                 self.masses -= (z * energy.force_per_mass(positions)).sum(axis=1)
+            elif isinstance(energy, StiffnessDamping) and not isinstance(self.model, QuadraticModel):
+                self._add_stiffness_damping(energy, positions, z)
             elif isinstance(energy, Friction):
                 work, per_area, at_start = energy.lagged_slopes(positions, z)
                 self._friction -= float(work.sum()) / energy.coefficient if energy.coefficient else 0.0
@@ -201,6 +204,13 @@ class AdjointTerms:
         self._out.zero_()
         contact.contact_gradient(x, unit, energy.plane, self._out)
         self._areas -= (z * self._out.numpy()).sum(axis=1)
+
+    def _add_stiffness_damping(self, energy: StiffnessDamping, positions: Floats, z: Floats) -> None:
+        slopes, model = damping_slopes(energy, positions, z), self.model
+        self._mu -= slopes.mu
+        self._lam -= slopes.lam
+        self._rest -= scatter(model.tets, slopes.rest, model.vertex_count)
+        self.start -= scatter(model.tets, slopes.start, model.vertex_count)
 
     def _add_surface(self, slopes: SurfaceSlopes) -> None:
         self._rest -= slopes.rest

@@ -74,7 +74,7 @@ class Trajectory:
 
         Raises:
             ValueError: Wrong shape.
-            TypeError: An energy has no derivative by its parameters (stiffness damping).
+            TypeError: An energy has no derivative by its parameters (quadratic tets).
         """
         integrator, model = self.integrator, self.integrator.model
         shape = (len(self.states), model.vertex_count, 3)
@@ -196,7 +196,7 @@ class Motion:
     mass_damping: float = 0.0
     """alpha of C = alpha M + beta K [1/s]."""
     stiffness_damping: float = 0.0
-    """beta [s]; a trajectory with it has no `backward`."""
+    """beta [s]."""
 
     def __post_init__(self) -> None:
         if not 0.0 < self.dt < np.inf:

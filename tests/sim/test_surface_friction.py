@@ -51,7 +51,7 @@ def test_gradient_and_hessian_are_derivatives(speed: float, blocks: Callable, de
     np.testing.assert_allclose(found, numeric, atol=1e-4 * np.abs(numeric).max())
     # What one body feels the other feels the other way; a common motion is not felt.
     np.testing.assert_allclose(gradient(x).sum(axis=0), 0.0, atol=1e-12)
-    np.testing.assert_allclose(gradient(x + [5.0, 0.0, 3.0]), gradient(x), atol=1e-10)
+    np.testing.assert_allclose(gradient(x + np.array([5.0, 0.0, 3.0])), gradient(x), atol=1e-10)
     assert np.abs(gradient(x)).max() > 0.0 or speed == 0.0
 
 

@@ -42,7 +42,7 @@ def check_gradients(
         speed = np.concatenate([np.zeros_like(speed), speed])
         points, tets = np.concatenate([points, above]), np.concatenate([tets, tets + 8])
     else:
-        points = points + [0.0, 0.0, 0.12]
+        points = points + np.array([0.0, 0.0, 0.12])
     n, t = len(points), len(tets)
     base = Material("stable_neo_hookean", 2.0e4, 0.3)
     weights, speeds = rng.normal(size=(2, steps + 1, n, 3))
