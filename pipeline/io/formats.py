@@ -20,6 +20,7 @@ from pipeline.io import glb, npz, ply, point_files, surface_files, usd, usd_stag
 from pipeline.io.atomic import atomic_path
 from pipeline.io.geometry import Geometry, to_point_cloud, to_surface_mesh, to_tet_mesh
 from pipeline.io.msh import write_msh
+from pipeline.io.surface_repair import repair_raw
 from pipeline.types import METRES, Frame, PointCloud, SurfaceMesh, TetMesh
 
 log = logging.getLogger("simmesh")
@@ -96,7 +97,7 @@ def read_any(
         context: Receives the counts of what was merged, split, dropped or repaired.
         largest: Of a USD stage with several prims, take the one with the most points instead of all together.
         prim: Of a USD stage, read this prim and what is below it alone.
-        repair: Repair tets (see `repair_tets`) instead of refusing them.
+        repair: Repair tets (see `repair_tets`), faces and points (see `repair_raw`) instead of refusing them.
 
     Raises:
         InputError: The file is missing, empty, damaged, of an unknown format, or holds no usable geometry.
@@ -105,6 +106,7 @@ def read_any(
     def build(raw: Geometry) -> PointCloud | SurfaceMesh | TetMesh:
         if raw.has_tets:
             return to_tet_mesh(raw, frame, context, repair)
+        raw = repair_raw(raw) if repair else raw
         return to_surface_mesh(raw, frame, context) if raw.has_faces else to_point_cloud(raw, frame, context)
 
     return _read(path, "any", build, largest, prim)
@@ -117,13 +119,14 @@ def read_points(
     *,
     largest: bool = False,
     prim: str | None = None,
+    repair: bool = False,
 ) -> PointCloud:
     """Read a point cloud; of a mesh the vertices are taken. See `read_any`."""
 
     def build(raw: Geometry) -> PointCloud:
         if raw.has_faces or raw.has_tets:
             log.info("%s holds a mesh: its vertices are taken as the points", Path(path).name)
-        return to_point_cloud(raw, frame, context)
+        return to_point_cloud(repair_raw(raw) if repair else raw, frame, context)
 
     return _read(path, "points", build, largest, prim)
 
@@ -135,9 +138,14 @@ def read_surface(
     *,
     largest: bool = False,
     prim: str | None = None,
+    repair: bool = False,
 ) -> SurfaceMesh:
     """Read a surface; raises `InputError` for a file without faces. See `read_any`."""
-    return _read(path, "surface", lambda raw: to_surface_mesh(raw, frame, context), largest, prim)
+
+    def build(raw: Geometry) -> SurfaceMesh:
+        return to_surface_mesh(repair_raw(raw) if repair else raw, frame, context)
+
+    return _read(path, "surface", build, largest, prim)
 
 
 def read_tets(
