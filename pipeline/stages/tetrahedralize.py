@@ -17,13 +17,14 @@ from pipeline.errors import StageError
 from pipeline.stages.stage import Stage
 from pipeline.surface_query import SurfaceQuery
 from pipeline.tetmesh.cleaning import clean_surface
-from pipeline.tetmesh.closure import closed_share, count_openings, enclosing_shares
+from pipeline.tetmesh.closure import enclosing_shares, sheets_beside
 from pipeline.tetmesh.creases import crease_curve, find_creases, spread_on_creases
 from pipeline.tetmesh.delaunay import relax_interior, tessellate, tet_volumes
 from pipeline.tetmesh.deviation import deviations, distance_to_boundary, fit_boundary
+from pipeline.tetmesh.inspection import tell_buried, tell_closure, tell_lost_parts, tell_volume
 from pipeline.tetmesh.lattice import interior_points
 from pipeline.tetmesh.occupancy import make_occupancy
-from pipeline.tetmesh.refinement import SIDE_STEP, choose_new, far_places, sides_of
+from pipeline.tetmesh.refinement import SIDE_STEP, choose_new, far_places
 from pipeline.tetmesh.sampling import SurfaceSamples, corner_normals, sample_faces, spread_points
 from pipeline.tetmesh.sizing import MOST_CELLS, AdaptedSizeField, SizeField, grid_cells, local_sizes
 from pipeline.tetmesh.solid import Solid, extract_solid, is_flat
@@ -139,11 +140,32 @@ class _Work:
     def __init__(self, surface: SurfaceMesh, config: TetrahedralizeConfig, context: RunContext) -> None:
         self.config, self.context, self.rng = config, context, context.rng()
         self.steps = config.adapt_rounds + 4
-        self.clean = clean_surface(surface.points, surface.faces, context)
+        self._prepare(surface.points, surface.faces, context)
+        sheets = self._find_sheets()
+        if sheets.any():
+            of_sheet = sheets[self.clean.component]
+            context.count(
+                "open_sheets", sheets.sum(), "open sheets beside the body, which enclose nothing, left out"
+            )
+            log.warning(
+                "%d open sheets with %d faces are left out: they enclose nothing",
+                sheets.sum(),
+                of_sheet.sum(),
+            )
+            # What is counted while cleaning has been counted.
+            quiet = RunContext(device=context.device, seed=context.seed)
+            self._prepare(self.clean.to_input(self.clean.points), self.clean.faces[~of_sheet], quiet)
+        self.creases = find_creases(self.clean.points, self.clean.faces, config.crease_angle)
+        context.record(2, total=self.steps, phase="sizes", base=self.field.base * self.clean.diagonal)
+
+    def _prepare(self, points: Points, faces: Indices, context: RunContext) -> None:
+        """Clean the surface and make its size field and samples; `context` counts what cleaning changes."""
+        config = self.config
+        self.clean = clean_surface(points, faces, context)
         clean = self.clean
         self.is_closed = bool(clean.is_closed.all())
         self.query = SurfaceQuery(clean.points, clean.faces, context.device)
-        self.context.count(
+        context.count(
             "open_edges", len(boundary_edges(clean.faces)), "open edges; the solid ends at the half level set"
         )
         self.context.record(1, total=self.steps, phase="clean", faces=len(clean.faces))
@@ -169,9 +191,6 @@ class _Work:
         count = int(np.clip(130.0 * self.target ** (2.0 / 3.0), 20_000, 1_000_000))
         self.samples: SurfaceSamples = sample_faces(clean.points, clean.faces, normals, count, self.rng)
         self.few = self.samples.some(max(25_000, count // 4))
-        self._check_enclosure()
-        self.creases = find_creases(clean.points, clean.faces, config.crease_angle)
-        self.context.record(2, total=self.steps, phase="sizes", base=self.field.base * clean.diagonal)
 
     def trial(self, k: int) -> None:
         """Mesh quickly, count, measure the deviation at the samples, and adapt the size field."""
@@ -279,9 +298,11 @@ class _Work:
         """Check against the surface, fit the boundary, find creases, return to the input's coordinates."""
         points, tets = solid.points, solid.tets
         faces, _ = boundary_faces(tets)
-        self._tell_closure(points, faces)
-        self._check_parts(points, faces)
-        self._tell_buried()
+        boundary = SurfaceQuery(points, faces, self.context.device)
+        places = self.samples.some(4000)
+        tell_closure(points, faces, self.clean, self.query, self.field, self.context)
+        tell_lost_parts(boundary, self.clean, self.field, self.context)
+        tell_buried(self.query, places, SIDE_STEP * self.field(places))
         on_crease = solid.source < fixed_count
         if self.config.fit_surface:
             points, back = fit_boundary(points, tets, self.query, on_crease)
@@ -303,7 +324,10 @@ class _Work:
             surface_to_mesh=to_mesh.mean(),
             mesh_to_surface=to_surface.mean(),
         )
-        self._check_volume(points, tets)
+        # Each expectation may fail alone: a grid for bodies thinner than a cell, a sum for parts that pierce.
+        tell_volume(
+            float(tet_volumes(points, tets).sum()), (self.field.grid_volume, float(self.clean.volume.sum()))
+        )
         return TetMesh(
             points=self.clean.to_input(points),
             tets=tets,
@@ -323,76 +347,23 @@ class _Work:
         distance, _ = cKDTree(on_curve).query(points[edges].mean(axis=1))
         return edges[distance < 0.2 * length]
 
-    def _check_enclosure(self) -> None:
-        """Refuse an open sheet: it has a half level set, but is no body."""
+    def _find_sheets(self) -> NDArray[np.bool_]:
+        """Return which components are open sheets beside a body; refuse a surface that is nothing else.
+
+        A sheet has a half level set too, but is no body.
+        """
         if self.is_closed:
-            return
+            return np.zeros(len(self.clean.is_closed), dtype=bool)
         places = self.samples.some(4000)
         enclosing, left_out = enclosing_shares(self.clean, self.query, places, SIDE_STEP * self.field(places))
-        if enclosing <= left_out:
+        sheets = sheets_beside(self.clean, enclosing, left_out)
+        if enclosing.sum() <= left_out.sum() and not sheets.any():
             raise StageError(
                 "tetrahedralize: the surface encloses nothing, or too little to be a body: "
-                f"{100 * enclosing:.0f} % of it surrounds an inside, {100 * left_out:.0f} % has none on "
-                "either side; close the surface, give it a thickness, or take open sheets away"
+                f"{100 * enclosing.sum():.0f} % of it surrounds an inside, {100 * left_out.sum():.0f} % has "
+                "none on either side; close the surface, give it a thickness, or take open sheets away"
             )
-
-    def _tell_closure(self, points: Points, faces: Indices) -> None:
-        """Count the openings that were closed, and which share of the boundary closes them."""
-        openings = count_openings(self.clean, self.query, self.field, SIDE_STEP)
-        if not openings:
-            return
-        share = closed_share(points, faces, self.clean, self.query, self.field)
-        self.context.count(
-            "closed_openings", openings, "openings closed by the half level set of the winding number"
-        )
-        self.context.count("closed_percent", round(100 * share), "percent of the boundary that closes them")
-        if share > 0.001:
-            log.warning(
-                "the surface was open: %d openings closed by the half level set of the winding number, "
-                "%.1f %% of the boundary",
-                openings,
-                100 * share,
-            )
-
-    def _tell_buried(self) -> None:
-        """Warn where the surface lies within the solid: parts that pierce each other, inner sheets."""
-        places = self.samples.some(4000)
-        behind, before = sides_of(self.query, places, SIDE_STEP * self.field(places))
-        share = float((behind & before).mean())
-        if share > 0.001:
-            log.warning("%.1f %% of the surface lies within the solid: parts pierce each other", 100 * share)
-
-    def _check_parts(self, points: Points, faces: Indices) -> None:
-        """Count parts of the input of which most is missing in the solid."""
-        clean = self.clean
-        corners = np.concatenate(
-            [clean.points[clean.faces].mean(axis=1), *np.moveaxis(clean.points[clean.faces], 1, 0)]
-        )
-        part = np.tile(clean.component, 4)
-        boundary = SurfaceQuery(points, faces, self.context.device)
-        far = boundary.closest(corners).distance > self.field(corners)
-        far[far] &= boundary.winding_number(corners[far]) < 0.5
-        lost = np.bincount(part, far) > 0.5 * np.bincount(part)
-        self.context.count(
-            "lost_parts", lost.sum(), "parts of the surface too small or thin for this number of tets"
-        )
-        if lost.any():
-            log.warning(
-                "%d of %d parts of the surface are missing in the solid; raise tetrahedralize.target_tets",
-                lost.sum(),
-                len(lost),
-            )
-
-    def _check_volume(self, points: Points, tets: Indices) -> None:
-        """Warn when the volume is neither that of the grid of the size field nor the sum over the parts.
-
-        The first fails for bodies thinner than a cell of the grid, the second where parts pierce each other.
-        """
-        volume = float(tet_volumes(points, tets).sum())
-        parts = float(self.clean.volume.sum())
-        ratios = [volume / expected for expected in (self.field.grid_volume, parts) if expected > 0]
-        if ratios and all(abs(ratio - 1.0) > 0.1 for ratio in ratios):
-            log.warning("the solid has %.3g %% of the volume that the surface encloses", 100.0 * ratios[0])
+        return sheets
 
 
 STAGE = Stage(

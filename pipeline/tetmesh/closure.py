@@ -30,19 +30,46 @@ CAP_DISTANCE = 0.5
 
 def enclosing_shares(
     clean: CleanSurface, surface: SurfaceQuery, places: Points, step: Points
-) -> tuple[float, float]:
-    """Return the share of the surface that encloses something, and the share that is left out.
+) -> tuple[Points, Points]:
+    """Return how much of each component encloses something, and how much of it is left out.
 
     Args:
         clean: The surface; what is closed encloses, however thin it is.
         surface: The same, for queries.
         places: Places on the surface, uniform by area, shape (m, 3).
         step: How far to look to both sides, shape (m,).
+
+    Returns:
+        Two shares of all places for each component, shape (c,): their sums are those of the whole surface.
     """
     behind, before = sides_of(surface, places, step)
     deep, _ = sides_of(surface, places, step, ENCLOSED_LEVEL)
-    closed = clean.is_closed[clean.component[surface.closest(places).face]]
-    return float((closed | deep).mean()), float((~closed & ~behind & ~before).mean())
+    component = clean.component[surface.closest(places).face]
+    closed = clean.is_closed[component]
+    encloses, left_out = closed | deep, ~closed & ~behind & ~before
+    count = len(clean.is_closed)
+    return (
+        np.bincount(component, encloses, count) / len(places),
+        np.bincount(component, left_out, count) / len(places),
+    )
+
+
+def sheets_beside(clean: CleanSurface, enclosing: Points, left_out: Points) -> NDArray[np.bool_]:
+    """Tell components that are open sheets beside a body, shape (c,); none where there is no body.
+
+    A surface that encloses more than it leaves out is a body as a whole, whatever its parts are: walls that
+    do not meet, spouts, fragments between holes. Otherwise the parts that enclose no more than they leave out
+    are sheets, and what remains is a body if it encloses anything.
+
+    Args:
+        clean: The surface.
+        enclosing: Share of the surface that encloses, by component, shape (c,).
+        left_out: Share that is left out, by component, shape (c,).
+    """
+    if enclosing.sum() > left_out.sum():
+        return np.zeros(len(enclosing), dtype=bool)
+    sheet = ~clean.is_closed & (enclosing <= left_out)
+    return sheet & ~sheet.all()
 
 
 def count_openings(clean: CleanSurface, surface: SurfaceQuery, size: SizeField, step: float) -> int:

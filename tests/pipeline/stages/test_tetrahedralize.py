@@ -237,6 +237,17 @@ def test_a_wavy_sheet_encloses_nothing(size, height, waves):
         tetrahedralize(SurfaceMesh(np.stack([x, y, height * np.sin(waves * x)], 1), flat.faces), SMALL)
 
 
+def test_a_small_body_beside_a_wide_sheet_is_filled_and_the_sheet_is_counted(caplog):
+    body, sheet = ball(levels=3), open_sheet(0.1)
+    wide = SurfaceMesh(20 * sheet.points - [10, 10, 5], sheet.faces)
+    with caplog.at_level(logging.WARNING, logger="simmesh"):
+        mesh, counts = fill(join(body, wide))
+    assert counts["open_sheets"] == 1
+    assert "left out" in caplog.text
+    np.testing.assert_allclose(mesh.volumes.sum(), enclosed_volume(body), rtol=0.02)
+    assert euler(mesh) == 2
+
+
 def test_a_tray_without_lid_is_a_body():
     tray = box([0, 0, 0], [1, 1, 0.3], 3)
     is_lid = (np.abs(tray.points[tray.faces][:, :, 2] - 0.3) < 1e-9).all(axis=1)

@@ -8,7 +8,7 @@ import pytest
 from pipeline.context import RunContext
 from pipeline.surface_query import SurfaceQuery
 from pipeline.tetmesh.cleaning import clean_surface
-from pipeline.tetmesh.closure import closed_share, count_openings, enclosing_shares
+from pipeline.tetmesh.closure import closed_share, count_openings, enclosing_shares, sheets_beside
 from pipeline.types import SurfaceMesh
 from tests.pipeline.tetmesh.small_surfaces import ball, box, join
 
@@ -21,7 +21,8 @@ def prepare(mesh, device="cpu"):
 def shares(mesh, device="cpu"):
     clean, query = prepare(mesh, device)
     places = clean.points[clean.faces].mean(axis=1)
-    return enclosing_shares(clean, query, places, np.full(len(places), 1e-3))
+    by_component = enclosing_shares(clean, query, places, np.full(len(places), 1e-3))
+    return tuple(float(share.sum()) for share in by_component)
 
 
 def below(mesh, height):
@@ -44,6 +45,19 @@ def test_a_spherical_cap_encloses_from_the_height_at_which_its_pole_sees_three_q
     z = (height**2 - 1) / (height**2 + 1)
     enclosing, _ = shares(below(ball(levels=5), z))
     assert (enclosing > 0) == is_enclosing
+
+
+def test_sheets_are_told_from_the_body_beside_them_only_where_they_outweigh_it():
+    wide = box([-9, -9, -2], [9, 9, -2 + 1e-3], 3)
+    wide = SurfaceMesh(wide.points, wide.faces[(wide.points[wide.faces][:, :, 2] < -1.9995).all(axis=1)])
+    wavy = SurfaceMesh(wide.points + [0, 0, 1] * np.sin(wide.points[:, :1]), wide.faces)
+    clean, _ = prepare(join(ball(levels=2), wavy))
+    body, sheet = np.array([0.01, 0.0]), np.array([0.0, 0.4])
+    of_sheet = ~clean.is_closed
+    assert of_sheet.sum() == 1
+    order = np.argsort(of_sheet)
+    np.testing.assert_array_equal(sheets_beside(clean, body[order], sheet[order]), of_sheet)
+    assert not sheets_beside(clean, 50 * body[order], sheet[order]).any()
 
 
 def test_a_zigzag_leaves_out_every_other_half():
