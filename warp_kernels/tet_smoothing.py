@@ -39,13 +39,11 @@ def vertex_step_kernel(
     tets: wp.array[wp.vec4i],
     star_start: wp.array[int],
     star: wp.array[int],
-    tet_value: wp.array[wp.float64],
     freedom: wp.array[int],
     axis: wp.array[wp.vec3d],
     pull: wp.array[wp.mat33d],
     pull_slope: wp.array[wp.vec3d],
     parameters: QualityParameters,
-    threshold: wp.float64,
     floor: wp.float64,
     trials: int,
     step: wp.array[wp.vec3d],
@@ -59,12 +57,6 @@ def vertex_step_kernel(
         return
     A = pull[p]
     b = pull_slope[p]
-    worst = wp.float64(0.0)
-    for s in range(first, last):
-        worst = wp.max(worst, tet_value[star[s] // 4])
-    if worst < threshold and A[0, 0] + A[1, 1] + A[2, 2] == wp.float64(0.0):
-        return
-
     x = points[p]
     quality = wp.float64(0.0)
     g = wp.float64(2.0) * b
@@ -170,13 +162,11 @@ def vertex_steps(
     tets: wp.array,
     star_start: wp.array,
     star: wp.array,
-    tet_value: wp.array,
     freedom: wp.array,
     axis: wp.array,
     pull: wp.array,
     pull_slope: wp.array,
     parameters: Any,
-    threshold: float,
     floor: float = 1e300,
     trials: int = 6,
     out: wp.array | None = None,
@@ -187,22 +177,20 @@ def vertex_steps(
         points: Vertices, shape (n,), vec3d.
         tets: Vertex indices, shape (t,), vec4i.
         star_start, star: Stars as CSR, shapes (n + 1,) and (4 t,); an entry is 4 tet + corner.
-        tet_value: Energy per tet, shape (t,).
         freedom, axis: What a vertex may do, shape (n,); `axis` are unit vectors.
         pull, pull_slope: Quadratic pull A and b per vertex, shape (n,), mat33d and vec3d.
         parameters: `QualityParameters`.
-        threshold: Vertices without a pull whose tets all have less energy stay where they are.
         floor: Energy of a star that a pull may raise it to.
         trials: Lengths tried.
         out: Steps, shape (n,), vec3d. Allocated if None.
     """
     if out is None:
         out = wp.empty(points.shape[0], dtype=wp.vec3d, device=points.device)
-    inputs = [points, tets, star_start, star, tet_value, freedom, axis, pull, pull_slope, parameters]
+    inputs = [points, tets, star_start, star, freedom, axis, pull, pull_slope, parameters]
     wp.launch(
         vertex_step_kernel,
         dim=points.shape[0],
-        inputs=[*inputs, threshold, floor, trials],
+        inputs=[*inputs, floor, trials],
         outputs=[out],
         device=points.device,
     )

@@ -34,7 +34,7 @@ MESH_SAMPLES = np.concatenate([FACE_SAMPLES, np.eye(3)])
 """Barycentric coordinates of the samples of a boundary triangle: centroid, edge midpoints, vertices."""
 MESH_WEIGHTS = np.array([1.0, 0.8, 0.8, 0.8, 0.2, 0.2, 0.2]) / 4.0
 
-SAMPLES_PER_FACE = 8
+SAMPLES_PER_FACE = 5
 """Reference samples per boundary triangle of the mesh."""
 _NEAR = 0.2
 """Share of the scale: where all faces of a vertex are nearer than that, the vertex only slides."""

@@ -61,17 +61,16 @@ def insert_vertices(state: MeshState, threshold: float, batches: int = 12) -> in
     regions are tried.
     """
     inserted = 0
-    tried: set[tuple[int, int]] = set()
     for _ in range(batches):
-        edges, priority = _offered_edges(state, threshold, tried)
+        edges, priority = _offered_edges(state, threshold)
         if not len(edges):
             break
         regions = _regions(state.connectivity, edges)
         winners = _separate(state, regions, priority)
-        chosen = regions.take(winners)
-        # Vertices keep their numbers through a batch, so a pair of vertices names an edge.
-        tried.update(map(tuple, state.connectivity.edges[chosen.edges].tolist()))
-        inserted += int(_try(state, chosen).sum())
+        ends = state.connectivity.edges[edges[winners]]
+        gained = _try(state, regions.take(winners))
+        inserted += int(gained.sum())
+        state.remember_failures(ends[~gained], priority[winners][~gained])
     if inserted:
         state.count("insertions", inserted)
     return inserted
@@ -115,12 +114,10 @@ def split_far_faces(
     return split
 
 
-def _offered_edges(
-    state: MeshState, threshold: float, tried: set[tuple[int, int]]
-) -> tuple[Rows, NDArray[np.float64]]:
-    """Return the longest untried edge (of the three longest) of each bad tet.
+def _offered_edges(state: MeshState, threshold: float) -> tuple[Rows, NDArray[np.float64]]:
+    """Return the longest edge (of the three longest) of each bad tet at which no trial has failed.
 
-    And the energy of the worst such tet.
+    A failure counts until the tet gets worse. Also returned: the energy of the worst tet at each edge.
     """
     c = state.connectivity
     bad = np.flatnonzero(state.value > threshold)
@@ -130,8 +127,10 @@ def _offered_edges(
     length = np.linalg.norm(state.points[pairs[:, :, 0]] - state.points[pairs[:, :, 1]], axis=2)
     order = np.argsort(-length, axis=1, kind="stable")[:, :3]
     rows = np.take_along_axis(c.tet_edges[bad], order, axis=1)
-    past = np.array(sorted(tried), dtype=np.int64).reshape(-1, 2)
-    open_ = ~np.isin(c.edge_keys[rows], c.pair_keys(past))
+    past = np.full(len(c.edges), -1.0)
+    row = c.edge_rows(state.failed)
+    np.maximum.at(past, row[row >= 0], state.failed_energy[row >= 0])
+    open_ = state.value[bad, None] > past[rows] * (1.0 + 1e-9)
     open_ &= ~state.between_regions()[rows]
     first = np.argmax(open_, axis=1)
     has = open_.any(axis=1)

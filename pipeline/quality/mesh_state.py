@@ -21,6 +21,9 @@ CORNER, CURVE, SURFACE, INTERIOR = 0, 1, 2, 3
 """What a vertex is: it stays, slides on a curve, belongs to the surface, or is free."""
 
 
+_SAVED = ("points", "tets", "labels", "kind", "creases", "offset", "failed", "failed_energy")
+
+
 @dataclass
 class MeshState:
     """Arrays of a mesh that the operations of this package change in place."""
@@ -43,6 +46,10 @@ class MeshState:
     device: str = "cpu"
     value: Points = field(default_factory=lambda: np.zeros(0))
     """Energy of each tet, shape (t,)."""
+    failed: Indices = field(default_factory=lambda: np.zeros((0, 2), dtype=np.int32))
+    """Edges at whose middle a vertex was tried in vain with these parameters, shape (k, 2)."""
+    failed_energy: Points = field(default_factory=lambda: np.zeros(0))
+    """Energy of the worst tet that offered each of those edges, shape (k,)."""
     counts: dict[str, int] = field(default_factory=dict)
     """How often each operation was applied."""
     _connectivity: Connectivity | None = None
@@ -54,6 +61,8 @@ class MeshState:
         return self._connectivity
 
     def set_parameters(self, parameters: EnergyParameters) -> None:
+        if parameters != self.parameters:
+            self.failed, self.failed_energy = self.failed[:0], self.failed_energy[:0]
         self.parameters = parameters
         self.evaluate()
 
@@ -100,6 +109,11 @@ class MeshState:
     def count(self, name: str, number: int) -> None:
         self.counts[name] = self.counts.get(name, 0) + int(number)
 
+    def remember_failures(self, edges: Indices, energy: Points) -> None:
+        """Remember edges, shape (k, 2), at which an insertion failed, with the energy that it was to lower."""
+        self.failed = np.concatenate([self.failed, edges.astype(np.int32)])
+        self.failed_energy = np.concatenate([self.failed_energy, energy])
+
     def replace_tets(self, removed: NDArray[np.bool_], tets: Indices, labels: Indices) -> None:
         """Remove tets, shape (t,) mask, and append new ones with their energies."""
         value = self.energies(tets)
@@ -110,11 +124,10 @@ class MeshState:
 
     def snapshot(self) -> dict[str, NDArray[Any]]:
         """Return what `restore` needs, as copies."""
-        names = ("points", "tets", "labels", "kind", "creases", "offset")
-        return {name: getattr(self, name).copy() for name in names}
+        return {name: getattr(self, name).copy() for name in _SAVED}
 
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
-        for name in ("points", "tets", "labels", "kind", "creases", "offset"):
+        for name in _SAVED:
             setattr(self, name, arrays[name].copy())
         self._connectivity = None
         self.evaluate()
@@ -128,8 +141,10 @@ class MeshState:
         index[used] = np.arange(len(used), dtype=np.int32)
         self.points, self.kind, self.offset = self.points[used], self.kind[used], self.offset[used]
         self.tets = index[self.tets]
-        creases = index[self.creases]
+        creases, failed = index[self.creases], index[self.failed]
         self.creases = creases[(creases >= 0).all(axis=1)]
+        there = (failed >= 0).all(axis=1)
+        self.failed, self.failed_energy = failed[there], self.failed_energy[there]
         self._connectivity = None
 
 

@@ -65,30 +65,30 @@ def smooth(
         freedom[kind == CURVE] = ALONG
     if active is not None:
         freedom[~active] = FIXED
+    mesh = state.device_mesh()
+    worst = star_worst(*mesh[2:])
+    matrix = np.zeros((n, 3, 3)) if pull is None else pull.matrix
+    slope = np.zeros((n, 3)) if pull is None else pull.slope
+    freedom[(worst.numpy() < threshold) & (matrix[:, 0, 0] + matrix[:, 1, 1] + matrix[:, 2, 2] == 0.0)] = FIXED
     sliding = np.flatnonzero(freedom == ACROSS)
     if len(sliding):
         axis[sliding] = state.reference.project(points[sliding])[1]
     curve = np.flatnonzero(freedom == ALONG)
     if len(curve):
         axis[curve] = state.curves.project(points[curve])[1]
-    matrix = np.zeros((n, 3, 3)) if pull is None else pull.matrix
-    slope = np.zeros((n, 3)) if pull is None else pull.slope
-    mesh = state.device_mesh()
     parameters = state.parameters.to_struct()
     step = vertex_steps(
-        *mesh,
+        *mesh[:4],
         state.to_device(freedom, int),
         state.to_device(axis, wp.vec3d),
         state.to_device(matrix, wp.mat33d),
         state.to_device(slope, wp.vec3d),
         parameters,
-        threshold,
         floor,
     ).numpy()
     moved = (step != 0).any(axis=1)
     if not moved.any():
         return 0
-    worst = star_worst(mesh[2], mesh[3], mesh[4])
     share = np.where(moved, STEP, 0.0)
     value = state.value.copy()
     trial, changed = points.copy(), moved

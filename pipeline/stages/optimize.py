@@ -290,6 +290,8 @@ class _Optimization:
         self.context.checkpoint(self.step, **arrays)
 
     def _load(self, step: int, arrays: dict[str, NDArray]) -> None:
+        # Of the round that was saved, so that what its trials taught is kept.
+        self.state.parameters = self._plan()[step - 1][1]
         self.state.restore({k[6:]: v for k, v in arrays.items() if k.startswith("state_")})
         self.best = {k[5:]: v for k, v in arrays.items() if k.startswith("best_") and k != "best_score"}
         self.best_score = float(arrays["best_score"])
@@ -329,6 +331,6 @@ STAGE = Stage(
     config=OptimizeConfig,
     inputs=("tet_mesh",),
     output="sim_mesh",
-    version=4,
+    version=5,
     optional=("surface_mesh",),
 )
