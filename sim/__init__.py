@@ -9,10 +9,24 @@ from sim.friction import Friction
 from sim.material import MATERIAL_NAMES, Material, lame_parameters
 from sim.model import SoftBodyModel, State
 from sim.modes import Modes, lowest_modes, stable_time_step
+from sim.nodal_volume import average_volumes
 from sim.obstacles import SphereContact
 from sim.quadratic import discretization_error, elastic_of, refine_degree
 from sim.readiness import measure_readiness
-from sim.scenario import SCENARIOS, Drop, ScenarioResult, Stretch, make_scenario
+from sim.scenarios import (
+    SCENARIOS,
+    Cantilever,
+    Compress,
+    Drop,
+    Incline,
+    Modal,
+    Press,
+    Ring,
+    ScenarioResult,
+    Stretch,
+    Twist,
+    make_scenario,
+)
 from sim.self_contact import MeshContact, SelfContact
 from sim.sensitivity import ParameterGradient, equilibrium_gradient
 from sim.simulate import simulate
@@ -23,14 +37,20 @@ from sim.trajectory import Motion, Trajectory, roll_out
 __all__ = [
     "MATERIAL_NAMES",
     "SCENARIOS",
+    "Cantilever",
+    "Compress",
     "Drop",
     "Friction",
+    "Incline",
     "Material",
     "MeshContact",
+    "Modal",
     "Modes",
     "Motion",
     "NewtonConfig",
     "ParameterGradient",
+    "Press",
+    "Ring",
     "ScenarioResult",
     "SelfContact",
     "SimulationDiverged",
@@ -40,6 +60,8 @@ __all__ = [
     "Stretch",
     "SurfaceFriction",
     "Trajectory",
+    "Twist",
+    "average_volumes",
     "discretization_error",
     "elastic_of",
     "equilibrium_gradient",

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from sim.material import Material
 from sim.model import SoftBodyModel
-from sim.scenario import Record, Scenario, ScenarioResult, make_scenario
+from sim.scenarios import Record, Scenario, ScenarioResult, make_scenario
 from sim.solver import NewtonConfig
 from sim.trajectory import Motion, Trajectory
 

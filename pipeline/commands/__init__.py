@@ -22,6 +22,7 @@ NAMES = (
     "check",
     "check-usd",
     "compare",
+    "batch",
     "verify",
 )
 """In the order of the help; `check-usd` lives in check_usd.py."""

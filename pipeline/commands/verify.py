@@ -35,6 +35,9 @@ def call(arguments: list[str]) -> int:
     words = parse("verify", arguments, (0, None), OPTIONS, names="STUDY")
     if words.settings:
         raise InputError(f"{words.settings[0]}: verify takes no settings; see simmesh verify --help")
+    from pipeline.environment import start_warp
+
+    start_warp()
     from sim.verification import STUDIES
 
     chosen = [_find(word, STUDIES) for word in words.files] or list(STUDIES)
@@ -58,11 +61,9 @@ def _find(word: str, studies: tuple[Study, ...]) -> Study:
 def _run(studies: list[Study], page: str | None) -> int:
     import time
 
-    from pipeline.environment import start_device
     from pipeline.progress import duration
     from sim.verification.table import document, text_table
 
-    start_device("cpu")
     start, results = time.monotonic(), []
     for study in studies:
         begin = time.monotonic()

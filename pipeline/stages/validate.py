@@ -26,7 +26,8 @@ from sim.material import Material
 from sim.model import SoftBodyModel
 from sim.quadratic import discretization_error
 from sim.readiness import measure_readiness, structure
-from sim.scenario import ScenarioResult, default_settings, make_scenario, settings_of
+from sim.scenarios import ScenarioResult, default_settings, make_scenario, settings_of
+from sim.scenarios.error_estimate import ESTIMATES, estimate_errors
 from sim.solver import NewtonConfig
 
 log = logging.getLogger("simmesh")
@@ -81,6 +82,11 @@ class CheckRule:
     """Path into {"metrics": ..., "scenarios": ...}."""
     description: str
     unit: str = ""
+
+
+def _inversions(scenario: str) -> CheckRule:
+    source = ("scenarios", scenario, "results", "inversions")
+    return CheckRule(f"{scenario}_inversions", 0, "max", source, f"inverted tets at the end of {scenario}")
 
 
 _QUALITY = ("metrics", "quality")
@@ -150,6 +156,7 @@ CHECKS: tuple[CheckRule, ...] = (
         (*_STRETCH, "residual"),
         "force out of balance at full stretch, over the largest force",
     ),
+    *(_inversions(name) for name in ("compress", "cantilever", "twist", "press", "incline", "ring")),
 )
 """Every check; `ValidateConfig.limits` replaces a limit by the name of the check, null leaves it out."""
 
@@ -161,18 +168,29 @@ class ValidateConfig:
     material: MaterialConfig = field(default_factory=MaterialConfig)
     """What the body is made of."""
     scenarios: dict[str, Any] = field(default_factory=default_settings)
-    """Settings of each scenario by name (drop, stretch); null or a missing name leaves it out."""
+    """Settings of each scenario that runs, by name: drop, stretch, compress, cantilever, twist, press, incline,
+    ring, modal; null or a missing name leaves it out."""
+    run: list[str] | None = None
+    """Names of the scenarios to run, such as [drop,twist]; null runs those that have settings."""
     limits: dict[str, float | None] = field(
         default_factory=lambda: {rule.name: rule.limit for rule in CHECKS}
     )
     """Limit of each check by name; null leaves the check out."""
     solver: NewtonConfig = field(default_factory=NewtonConfig)
     """Newton's tolerance, iterations and linear solver."""
+    scenario_errors: str = "none"
+    """Run each scenario again to say how wrong its value may be: none, element (with quadratic tets), steps
+    (twice as many) or both; costs five to thirty times the scenario for element, twice for steps."""
     error_estimate: bool = False
     """Also solve the sag under the own weight with quadratic tets, and report by how much the linear ones of
     the scenarios are too stiff; costs a solve with about eight times as many unknowns."""
 
     def __post_init__(self) -> None:
+        if self.run is not None:
+            self.scenarios, self.run = {name: self.scenarios.get(name) or {} for name in self.run}, None
+        if self.scenario_errors not in ESTIMATES:
+            known = ", ".join(ESTIMATES)
+            raise ValueError(f"scenario_errors: expected one of {known}, got {self.scenario_errors!r}")
         scenarios = {}
         for name, settings in self.scenarios.items():
             if settings is None:
@@ -180,10 +198,10 @@ class ValidateConfig:
             given = settings_of(settings) if is_dataclass(settings) else dict(settings)
             scenarios[name] = settings_of(make_scenario(name, given))
         self.scenarios = scenarios
-        known = [rule.name for rule in CHECKS]
+        names = [rule.name for rule in CHECKS]
         for name in self.limits:
-            if name not in known:
-                raise ValueError(f"limits: unknown check {name!r}; known: {', '.join(known)}")
+            if name not in names:
+                raise ValueError(f"limits: unknown check {name!r}; known: {', '.join(names)}")
         self.limits = {rule.name: self.limits.get(rule.name, rule.limit) for rule in CHECKS}
 
 
@@ -278,7 +296,7 @@ def _scenarios(
     for number, (name, settings) in enumerate(config.scenarios.items(), start=1):
         if name in done:
             continue
-        done[name], motion = _run(model, name, settings, config.solver, context)
+        done[name], motion = _run(model, name, settings, config, context)
         if motion is not None:
             motions[name] = motion
         arrays: dict[str, Any] = {
@@ -292,14 +310,15 @@ def _scenarios(
 
 
 def _run(
-    model: SoftBodyModel, name: str, settings: dict[str, Any], solver: NewtonConfig, context: RunContext
+    model: SoftBodyModel, name: str, settings: dict[str, Any], config: ValidateConfig, context: RunContext
 ) -> tuple[dict[str, Any], Motion | None]:
     def record(step: int, total: int | None = None, **values: float) -> None:
         context.record(step, total=total, phase=name, **values)
 
     entry: dict[str, Any] = {"settings": settings, "status": "done", "results": {}, "series": {}}
     try:
-        found = make_scenario(name, settings).run(model, solver, record)
+        scenario = make_scenario(name, settings)
+        found = scenario.run(model, config.solver, record)
     except SimulationDiverged as error:
         log.warning("scenario %s was not solved: %s", name, error)
         inner = {key: float(value) for key, value in error.details.items()}
@@ -310,7 +329,12 @@ def _run(
             "term": error.term,
             **inner,
         }, None
-    entry["results"], entry["series"] = found.results, found.series
+    entry |= {"results": found.results, "series": found.series, "worst": found.worst}
+    entry |= {"value_name": scenario.value_name, "unit": scenario.unit}
+    if config.scenario_errors != "none":
+        context.record(0, total=1, phase=f"error of {name}")
+        kind = config.scenario_errors
+        entry["error_estimate"] = estimate_errors(model, name, settings, found, kind, config.solver)
     return entry, _motion(found)
 
 
@@ -346,4 +370,4 @@ def _round_up(value: float) -> float:
     return float(np.ceil(value / digit) * digit)
 
 
-STAGE = Stage("validate", validate, ValidateConfig, ("sim_mesh",), "sim_report", version=1)
+STAGE = Stage("validate", validate, ValidateConfig, ("sim_mesh",), "sim_report", version=2)

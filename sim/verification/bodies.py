@@ -57,9 +57,9 @@ def make_model(
     return refine_degree(model) if degree == 2 else model
 
 
-def hold(is_held: NDArray[np.bool_]) -> Floats:
+def hold(is_held: NDArray[Any] | np.bool_) -> Floats:
     """Return the components that may move, shape (n, 3), where some vertices are held altogether."""
-    return np.repeat(~is_held[:, None], 3, axis=1).astype(np.float64)
+    return np.repeat(~np.asarray(is_held)[:, None], 3, axis=1).astype(np.float64)
 
 
 def solve(

@@ -19,7 +19,7 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from sim.energy import DeadLoad
+from sim.energy import DeadLoad, Energy
 from sim.material import Material
 from sim.quadratic import QuadraticModel, elastic_of
 from sim.solver import NewtonConfig
@@ -54,7 +54,7 @@ def deflection(n: int, degree: int, material: Material, lam: float, force: float
         nodes = np.array([[number[tuple(side)] for side in row] for row in sides.tolist()])
     loads = np.zeros_like(X)
     np.add.at(loads[:, 1], nodes.ravel(), np.repeat(area / 3.0, 3) * force / area.sum())
-    energies = [elastic_of(model), DeadLoad(model, loads)]
+    energies: list[Energy] = [elastic_of(model), DeadLoad(model, loads)]
     x = solve(model, energies, free, config=NewtonConfig(tolerance=1e-9))
     return float((x - X)[np.linalg.norm(X[:, :2] - [48.0, y], axis=1).argmin(), 1])
 
@@ -74,7 +74,7 @@ def peer_deflection(n: int, mu: float, lam: float, force: float, y: float) -> fl
     right = FacetBasis(mesh, element, facets=mesh.facets_satisfying(lambda x: x[0] > 48.0 - 1e-9))
 
     @LinearForm
-    def traction(v, w):  # type: ignore[no-untyped-def]
+    def traction(v, w):
         return force / 16.0 * v[1]
 
     held = basis.get_dofs(lambda x: x[0] < 1e-9)

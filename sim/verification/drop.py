@@ -16,7 +16,7 @@ from sim.energy import Elastic, Gravity, GroundContact
 from sim.integrator import ImplicitEuler
 from sim.material import Material
 from sim.model import SoftBodyModel, State
-from sim.scenario import Drop
+from sim.scenarios import Drop
 from sim.verification.bodies import TIGHT, Floats, Ints, kuhn_box
 from sim.verification.study import Row, Study, at_most, near, order_row
 

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
 
-from sim.energy import DeadLoad
+from sim.energy import DeadLoad, Energy
 from sim.material import Material
 from sim.quadratic import elastic_of
 from sim.solver import NewtonConfig
@@ -59,7 +59,7 @@ def rows() -> list[Row]:
             found.append(within(f"F L^2/EI {load:g}: {name}/L by the ODE, as published", given, known, 5e-5))
         for step in range(1, steps + 1):
             force = applied + (load - applied) * step / steps
-            energies = [elastic_of(model), DeadLoad(model, force * stiffness * unit)]
+            energies: list[Energy] = [elastic_of(model), DeadLoad(model, force * stiffness * unit)]
             x = solve(model, energies, free, x, NewtonConfig(tolerance=1e-7))
         applied = load
         moved = (x - X)[end].mean(axis=0)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sim.energy import Elastic, Gravity, GroundContact
+from sim.energy import Elastic, Energy, Gravity, GroundContact
 from sim.friction import Friction
 from sim.integrator import ImplicitEuler, Relaxation
 from sim.material import Material
@@ -37,7 +37,7 @@ def slide(angle: float, mu: float) -> tuple[float, float]:
     settled, _, _ = Relaxation(model, [elastic, pressing, contact], 0.01, TIGHT).settle(
         points, weight=model.mass * G, tolerance=1e-8
     )
-    energies = [elastic, Gravity(model, down), contact, Friction(contact, mu, slip_speed=SLIP)]
+    energies: list[Energy] = [elastic, Gravity(model, down), contact, Friction(contact, mu, slip_speed=SLIP)]
     euler = ImplicitEuler(model, energies, DURATION / STEPS, TIGHT)
     state, speeds = State(settled, np.zeros_like(points)), []
     for number in range(STEPS):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sim.energy import Elastic, Gravity
+from sim.energy import Elastic, Energy, Gravity
 from sim.material import Material
 from sim.model import SoftBodyModel
 from sim.verification.bodies import EXACT, Floats, Ints, hold, kuhn_box, solve
@@ -28,7 +28,7 @@ def _sag(points: Floats, tets: Ints, unit: float = 1.0) -> Floats:
     material = Material("stable_neo_hookean", 2.0e4 / unit**2, 0.4, 1000.0 / unit**4)
     model = SoftBodyModel.from_arrays(points * unit, tets, material)
     free = hold(points[:, 0] < 1e-9)
-    energies = [Elastic(model), Gravity(model, (0.0, 0.0, -9.81 * unit))]
+    energies: list[Energy] = [Elastic(model), Gravity(model, (0.0, 0.0, -9.81 * unit))]
     return solve(model, energies, free, config=EXACT) - model.rest_positions
 
 

@@ -14,7 +14,7 @@ Source: Hughes 2000, section 4.4; Bonet, Burton 1998 for the cure, `sim/nodal_vo
 
 from __future__ import annotations
 
-from sim.energy import Gravity
+from sim.energy import Energy, Gravity
 from sim.material import Material
 from sim.nodal_volume import average_volumes
 from sim.quadratic import elastic_of
@@ -31,7 +31,7 @@ def averaged_tip(cells: tuple[int, int, int], nu: float) -> float:
     material = Material("stable_neo_hookean", MODULUS, nu, DENSITY)
     model = average_volumes(make_model(kuhn_box(cells, (LENGTH, SIDE, SIDE)), material))
     X = model.rest_positions
-    energies = [elastic_of(model), Gravity(model, (0.0, 0.0, -GRAVITY))]
+    energies: list[Energy] = [elastic_of(model), Gravity(model, (0.0, 0.0, -GRAVITY))]
     x = solve(model, energies, hold(X[:, 0] < 1e-9), config=NewtonConfig(tolerance=1e-7))
     return tip(model, x - X)
 

@@ -16,12 +16,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sim.energy import DeadLoad
+from sim.energy import DeadLoad, Energy
 from sim.material import Material
 from sim.model import SoftBodyModel
 from sim.quadratic import EDGES, QuadraticModel, elastic_of
 from sim.solver import NewtonConfig
-from sim.verification.bodies import Floats, hold, kuhn_box, make_model, solve
+from sim.verification.bodies import Floats, Ints, hold, kuhn_box, make_model, solve
 from sim.verification.study import Row, Study, order_row
 
 WAVE, SHIFT = np.array([2.0, 1.0, -1.5]), 1.0
@@ -87,7 +87,7 @@ def errors_of(n: int, degree: int, name: str) -> tuple[float, float]:
     X = model.rest_positions
     exact = np.sin(X @ WAVE + SHIFT)[:, None] * amplitude
     free = hold(~((X > 1e-9) & (X < 1.0 - 1e-9)).all(axis=1))
-    energies = [elastic_of(model), DeadLoad(model, loads)]
+    energies: list[Energy] = [elastic_of(model), DeadLoad(model, loads)]
     u = solve(model, energies, free, X + exact * (1.0 - free), NewtonConfig(tolerance=1e-10)) - X
     where = np.einsum("qc,tcd->tqd", L, X[model.tets])
     phase = where @ WAVE + SHIFT
@@ -103,7 +103,7 @@ def errors_of(n: int, degree: int, name: str) -> tuple[float, float]:
 
 
 def _loads(
-    model: SoftBodyModel, nodes: Floats, L: Floats, weights: Floats, values: Floats, force: Callable
+    model: SoftBodyModel, nodes: Ints, L: Floats, weights: Floats, values: Floats, force: Callable
 ) -> Floats:
     """Integrate a body force against the shape functions [N], shape (n, 3)."""
     where = np.einsum("qc,tcd->tqd", L, model.rest_positions[model.tets])

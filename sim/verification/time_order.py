@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sim.energy import Elastic, Gravity
+from sim.energy import Elastic, Energy, Gravity
 from sim.integrator import IMPLICIT_INTEGRATORS, SymplecticEuler
 from sim.material import Material
 from sim.model import SoftBodyModel, State
@@ -25,7 +25,7 @@ DURATION = 0.02
 
 def end_of(name: str, model: SoftBodyModel, start: State, steps: int) -> Floats:
     """Return positions [m] and velocities times the duration [m] at the end, shape (2 n, 3)."""
-    energies = [Elastic(model), Gravity(model)]
+    energies: list[Energy] = [Elastic(model), Gravity(model)]
     state = start
     if name == "symplectic_euler":
         explicit = SymplecticEuler(model, energies, DURATION / steps)

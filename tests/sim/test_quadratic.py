@@ -14,7 +14,7 @@ from sim.material import MATERIAL_NAMES, Material
 from sim.model import SoftBodyModel, State
 from sim.modes import lowest_modes, stable_time_step
 from sim.quadratic import QuadraticElastic, QuadraticModel, discretization_error, elastic_of, refine_degree
-from sim.scenario import Drop, Stretch
+from sim.scenarios import Drop, Stretch
 from sim.solver import Newton, NewtonConfig
 
 EXACT = NewtonConfig(tolerance=1e-12)

@@ -9,13 +9,11 @@ import pytest
 
 from sim.material import Material
 from sim.model import SoftBodyModel
-from sim.scenario import (
+from sim.scenarios import (
     FRAME_LIMIT,
-    SCENARIOS,
     Drop,
     Stretch,
     compression,
-    default_settings,
     make_scenario,
 )
 from sim.solver import NewtonConfig
@@ -98,15 +96,6 @@ def test_progress_is_recorded(box: Callable) -> None:
         SoftBodyModel.from_arrays(points, tets), record=lambda step, total=0, **_: seen.append((step, total))
     )
     assert seen == [(1, 3), (2, 3), (3, 3)]
-
-
-def test_scenarios_are_found_by_name() -> None:
-    assert set(default_settings()) == set(SCENARIOS)
-    assert make_scenario("drop", {"height": 0.3}) == Drop(height=0.3)
-    with pytest.raises(ValueError, match="known: drop, stretch"):
-        make_scenario("twist")
-    with pytest.raises(ValueError, match=r"unknown setting 'heigth'; known: height, "):
-        make_scenario("drop", {"heigth": 1.0})
 
 
 @pytest.mark.parametrize(

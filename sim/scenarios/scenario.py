@@ -1,0 +1,175 @@
+"""What a scenario is, what it finds, and what all of them count.
+
+A scenario is a dataclass of settings with `run(model)`. Lengths and times are relative to the size of the
+body, so that the same settings suit a toy and a building: `size` is the longest side of the bounding box
+at rest. Z is up.
+
+Every result has `value`, the number that the scenario is about, `reference` where a closed form exists
+for the shape, `newton_iterations`, `linear_iterations`, `inversions` at the end, `peak_inversions`, and
+the smallest volume ratio of any tet at any step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.energy import Elastic
+from sim.model import SoftBodyModel
+from sim.solver import NewtonConfig, SolveResult
+
+Floats = NDArray[np.float64]
+Record = Callable[..., None]
+"""record(step, total=..., **numbers), called after every step."""
+
+FRAME_LIMIT = 40
+WORST_COUNT = 5
+_PRISM = 0.995
+"""Share of its bounding box from which on a body counts as a bar of constant rectangular section."""
+
+
+@dataclass
+class ScenarioResult:
+    """What one scenario found."""
+
+    results: dict[str, float]
+    """Numbers by name."""
+    series: dict[str, list[float]]
+    """Numbers per step, lists of one length."""
+    frames: list[Floats] = field(default_factory=list)
+    """At most FRAME_LIMIT positions [m], shape (n, 3), evenly spaced in steps; the last is the end."""
+    worst: list[dict[str, Any]] = field(default_factory=list)
+    """Tets that were squeezed most: tet, position at rest [m], metric, value."""
+
+
+class Scenario(Protocol):
+    """Settings of one simulated test."""
+
+    name: ClassVar[str]
+    value_name: ClassVar[str]
+    """What `value` is, in a few words."""
+    unit: ClassVar[str]
+    """Unit of `value`; empty for a ratio."""
+
+    def run(
+        self, model: SoftBodyModel, solver: NewtonConfig | None = None, record: Record | None = None
+    ) -> ScenarioResult:
+        """Simulate.
+
+        Raises:
+            SimulationDiverged: A step was not solved; carries the last good state.
+        """
+
+
+class Tally:
+    """Counts what every scenario reports: iterations, and how far each tet was squeezed."""
+
+    def __init__(self, elastic: Elastic) -> None:
+        self.elastic = elastic
+        self.newton = self.linear = self.peak = self.inverted = 0
+        self.lowest = np.full(elastic.model.tet_count, np.inf)
+
+    def add(self, result: SolveResult | None, positions: Floats) -> Floats:
+        """Take one step; return the volume ratio of each tet, shape (t,)."""
+        if result is not None:
+            self.newton += result.iterations
+            self.linear += result.linear_iterations
+        ratios = self.elastic.volume_ratios(self.elastic.model.to_device(positions))
+        self.lowest = np.minimum(self.lowest, ratios)
+        self.inverted = int((ratios <= 0).sum())
+        self.peak = max(self.peak, self.inverted)
+        return ratios
+
+    def numbers(self) -> dict[str, float]:
+        """Return the counts as results."""
+        return {
+            "inversions": float(self.inverted),
+            "peak_inversions": float(self.peak),
+            "peak_smallest_volume_ratio": float(self.lowest.min()),
+            "newton_iterations": float(self.newton),
+            "linear_iterations": float(self.linear),
+        }
+
+    def worst(self) -> list[dict[str, Any]]:
+        """Return the tets that were squeezed most."""
+        model = self.elastic.model
+        centroid = model.rest_positions[model.tets].mean(axis=1)
+        return [
+            {
+                "tet": int(t),
+                "position": centroid[t].tolist(),
+                "metric": "smallest volume ratio",
+                "value": float(self.lowest[t]),
+            }
+            for t in np.argsort(self.lowest)[:WORST_COUNT]
+        ]
+
+
+@dataclass(frozen=True)
+class Ends:
+    """The two ends of a body along the longest side of its bounding box."""
+
+    axis: int
+    low: float
+    """Lowest coordinate [m]."""
+    length: float
+    """[m]."""
+    share: Floats
+    """Place of each vertex between the ends, 0 to 1, shape (n,)."""
+
+    @staticmethod
+    def of(model: SoftBodyModel) -> Ends:
+        rest = model.rest_positions
+        axis = int(np.argmax(np.ptp(rest, axis=0)))
+        low, length = float(rest[:, axis].min()), float(np.ptp(rest[:, axis]))
+        return Ends(axis, low, length, (rest[:, axis] - low) / length)
+
+    def slabs(self, thickness: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return the vertices in the slab at each end, whose thickness is a share of the length."""
+        return self.share <= thickness, self.share >= 1.0 - thickness
+
+
+def prism_section(model: SoftBodyModel, ends: Ends) -> tuple[float, float] | None:
+    """Return the sides of the section [m], larger first, of a body that fills its bounding box; else None."""
+    sides = np.ptp(model.rest_positions, axis=0)
+    if float(model.volumes.sum()) < _PRISM * float(sides.prod()):
+        return None
+    a, b = sorted(np.delete(sides, ends.axis).tolist(), reverse=True)
+    return a, b
+
+
+def check_positive(settings: Any, *names: str) -> None:
+    """Refuse values that are not positive and finite."""
+    for name in names:
+        value = getattr(settings, name)
+        if not (np.isfinite(value) and value > 0):
+            raise ValueError(f"{settings.name}.{name}: expected a positive number, got {value}")
+
+
+def check_whole(settings: Any, *names: str) -> None:
+    """Refuse values that are no whole number from one on."""
+    for name in names:
+        value = getattr(settings, name)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{settings.name}.{name}: expected a whole number from 1 on, got {value!r}")
+
+
+def check_clamp(settings: Any) -> None:
+    """Refuse a clamp that is no share below one half."""
+    check_positive(settings, "clamp")
+    if settings.clamp >= 0.5:
+        raise ValueError(f"clamp: expected a share below 0.5, got {settings.clamp}")
+
+
+def frame_steps(steps: int) -> set[int]:
+    """Return the steps, of 1 to `steps`, after which positions are kept."""
+    count = min(steps, FRAME_LIMIT - 1)
+    return {int(s) for s in np.round(np.linspace(0, steps, count + 1))[1:]}
+
+
+def silent(step: int, **values: float) -> None:
+    """Record nothing."""
