@@ -7,6 +7,8 @@ grows from round to round.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
@@ -14,6 +16,7 @@ from scipy.sparse.csgraph import breadth_first_order, connected_components, mini
 
 from pipeline.dmesh.filling import Surface, drop_specks, fill_holes
 from pipeline.metrics.surface import fan_vertices, self_intersecting_faces
+from pipeline.surface_query import SurfaceQuery
 from pipeline.topology import orient_faces, simplex_edges
 from pipeline.types import Indices
 
@@ -23,41 +26,99 @@ noise, leave slits all over, and patches that grow around what cannot be oriente
 away."""
 _RAGGED_LOOP = 8
 """Edges of the loops that are then filled."""
+LOST = 0.002
+"""Share of the samples that may be left bare by patches that grow; where it is more, they do not grow."""
+_FAR = 3.0
+"""Distance from the surface, in units of the sample spacing, at which a sample is bare."""
+_PROBES = 20000
+"""Samples that are looked at for this."""
 
 
-def cure(surface: Surface, faces: Indices, rounds: int = 12) -> tuple[Indices, int]:
-    """Make a surface manifold and free of self-intersections, and close its small holes that samples cover.
+@dataclass(frozen=True)
+class Cured:
+    """A cured surface, and what happened on the way."""
+
+    faces: Indices
+    """Oriented faces."""
+    removed: int = 0
+    """Faces removed around defects; most were filled again."""
+    specks: int = 0
+    """Faces of parts too small to be a surface."""
+    filled: int = 0
+    """Faces added to close holes that samples cover."""
+
+
+def cure(surface: Surface, faces: Indices, rounds: int = 12) -> Cured:
+    """Make a surface manifold off its junctions and free of self-intersections, and close its small holes
+    that samples cover.
 
     Where more than `RAGGED` of the edges are open, intersecting faces are removed once, and only loops of few
-    edges are filled; what cannot be oriented stays.
-
-    Returns:
-        Oriented faces, and how many faces were removed on the way.
+    edges are filled; what cannot be oriented stays. Where patches that grow from round to round would leave
+    samples bare, the faces that are wrong are taken out and nothing around them.
     """
-    removed = 0
+    if not len(faces):
+        return Cured(faces)
+    if float((simplex_edges(faces)[2] == 1).mean()) > RAGGED:
+        bad = self_intersecting_faces(surface.points, faces, device=surface.device)
+        kept = drop_specks(faces[~bad])
+        filled = fill_holes(surface, orient_along_tree(kept)[0], _RAGGED_LOOP)[0]
+        specks = len(faces) - int(bad.sum()) - len(kept)
+        return Cured(filled, int(bad.sum()), specks, len(filled) - len(kept))
+    result = _cure_in_rounds(surface, faces, rounds, grows=True)
+    if result.removed:
+        bare = _bare_samples(surface, result.faces) - _bare_samples(surface, faces)
+        if bare > LOST:
+            gentle = _cure_in_rounds(surface, faces, rounds, grows=False)
+            if _bare_samples(surface, gentle.faces) < _bare_samples(surface, result.faces):
+                return gentle
+    return result
+
+
+def _cure_in_rounds(surface: Surface, faces: Indices, rounds: int, grows: bool) -> Cured:
+    """Take out what is wrong and fill again; without growth, holes stay where filling brings it back."""
+    removed = specks = filled = 0
     heat = np.zeros(len(surface.points), dtype=np.int64)
     stuck = np.zeros(0, dtype=np.int64)
-    if len(faces) and float((simplex_edges(faces)[2] == 1).mean()) > RAGGED:
-        bad = self_intersecting_faces(surface.points, faces, device=surface.device)
-        faces = orient_along_tree(drop_specks(faces[~bad]))[0]
-        return fill_holes(surface, faces, _RAGGED_LOOP)[0], int(bad.sum())
-    for _ in range(rounds):
+
+    def fill(faces: Indices) -> tuple[Indices, NDArray[np.int64], int]:
+        closed, failed = fill_holes(surface, faces)
+        return closed, failed, len(closed) - len(faces)
+
+    for step in range(rounds):
         faces = orient_along_tree(faces)[0]
         bad, where = defects(surface, faces)
-        where = np.union1d(where, stuck)
+        where = np.union1d(where, stuck) if grows else where
         if not bad.any() and not len(where):
-            faces, stuck = fill_holes(surface, faces)
-            if not len(stuck) and not defects(surface, faces)[0].any():
-                return faces, removed
+            faces, stuck, added = fill(faces)
+            filled += added
+            if (not len(stuck) or not grows) and not defects(surface, faces)[0].any():
+                break
             continue
         heat[where] += 1
-        bad |= _ring(faces, where[heat[where] > 1])
-        for _ in range(int(heat[where].max(initial=0)) // 3):
-            bad |= _ring(faces, np.unique(faces[bad]))
-        removed += int(bad.sum())
-        faces = orient_along_tree(drop_specks(unpinch(faces[~bad])))[0]
-        faces, stuck = fill_holes(surface, faces)
-    return orient_faces(faces)[0], removed
+        if grows:
+            bad |= _ring(faces, where[heat[where] > 1])
+            for _ in range(int(heat[where].max(initial=0)) // 3):
+                bad |= _ring(faces, np.unique(faces[bad]))
+        whole = unpinch(faces[~bad])
+        kept = drop_specks(whole)
+        removed += len(faces) - len(whole)
+        specks += len(whole) - len(kept)
+        faces = orient_along_tree(kept)[0]
+        if grows or step < rounds // 2:
+            faces, stuck, added = fill(faces)
+            filled += added
+    return Cured(orient_faces(faces)[0], removed, specks, filled)
+
+
+def _bare_samples(surface: Surface, faces: Indices) -> float:
+    """Return the share of samples that are far from the faces."""
+    if not len(faces):
+        return 1.0
+    rows = slice(None, None, max(1, len(surface.samples) // _PROBES))
+    query = SurfaceQuery(surface.points, faces, surface.device)
+    distance = query.closest(surface.samples[rows]).distance
+    spacing = np.maximum(surface.planes.spacing[rows], surface.planes.typical_spacing)
+    return float((distance > _FAR * spacing).mean())
 
 
 def defects(surface: Surface, faces: Indices) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:

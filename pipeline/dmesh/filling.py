@@ -17,8 +17,10 @@ from scipy.spatial import cKDTree
 from pipeline.dmesh.extraction import CHANCE_GAP, PLACES, face_normals, measure_support
 from pipeline.dmesh.selection import SelectionConfig, select_faces
 from pipeline.dmesh.tessellation import signed_distance
+from pipeline.metrics.surface import self_intersecting_faces
 from pipeline.points.neighbors import nearest_neighbors
 from pipeline.points.sample_planes import SamplePlanes
+from pipeline.surface_query import SurfaceQuery
 from pipeline.topology import boundary_edges, components, simplex_edges, unique_rows
 from pipeline.types import Indices, Points
 
@@ -26,6 +28,11 @@ LONGEST_EDGE = 2.2
 """Longest edge of a filling face in units of the median edge: a slit must not become a long sliver."""
 LARGEST_LOOP = 60
 """Edges of a loop that is still triangulated as one polygon."""
+SMALL_LOOP = 8
+"""Edges of a loop up to which samples near it are reason enough to fill it."""
+EXPLAINED = 0.1
+"""Distance of samples from the surface, in edges, below which a larger loop around them is no hole: its
+triangles would lie over a sheet that is there."""
 
 
 @dataclass(frozen=True)
@@ -218,6 +225,7 @@ def fill_holes(
     x = surface.points
     key = EdgeKeys(len(x))
     known = set(key.of(simplex_edges(faces)[0]).tolist())
+    query = None
     added: list[NDArray[np.integer]] = []
     failed: list[NDArray[np.int64]] = []
     for loop in boundary_loops(faces):
@@ -229,11 +237,29 @@ def fill_holes(
             continue
         if covered and _largest_gap(surface, patch) > surface.config.largest_gap:
             continue
+        if covered and len(loop) > SMALL_LOOP:
+            query = query or SurfaceQuery(x, faces, surface.device)
+            if _lies_over(surface, query, patch):
+                continue
         added.append(patch)
         known.update(key.of(simplex_edges(patch)[0]).tolist())
     if added:
         faces = np.concatenate([faces, *added]).astype(np.int32)
     return faces, np.concatenate(failed) if failed else np.zeros(0, dtype=np.int64)
+
+
+def _lies_over(surface: Surface, query: SurfaceQuery, faces: Indices) -> bool:
+    """Whether triangles cross a surface that explains the samples nearest to them already."""
+    places = np.einsum("wk,fkx->fwx", PLACES[3], surface.points[faces]).reshape(-1, 3)
+    near = np.unique(surface.tree.query(places)[1])
+    corners = surface.points[faces]
+    edge = np.median(np.linalg.norm(corners - corners[:, [1, 2, 0]], axis=2))
+    distance = query.closest(surface.samples[near]).distance
+    if np.quantile(distance, 0.9) > EXPLAINED * edge:
+        return False
+    together = np.concatenate([query.faces, faces])
+    new = np.arange(len(query.faces), len(together))
+    return bool(self_intersecting_faces(surface.points, together, new, surface.device)[new].any())
 
 
 def _largest_gap(surface: Surface, faces: Indices) -> float:

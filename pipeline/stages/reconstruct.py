@@ -29,6 +29,7 @@ from pipeline.metrics.surface import self_intersecting_faces, surface_summary
 from pipeline.points.border_samples import BorderSamples, find_border_samples
 from pipeline.points.denoising import denoise, estimate_noise
 from pipeline.points.feature_lines import FeatureLines, find_junction_lines, planes_beside_lines
+from pipeline.points.flatness import require_surface
 from pipeline.points.normalization import Samples, normalize_samples
 from pipeline.points.sample_planes import estimate_planes, planes_with_normals
 from pipeline.points.thinning import thin
@@ -102,7 +103,7 @@ def reconstruct(
 
     Raises:
         InputError: Fewer than 4 distinct points (2D: 3), or all of them on a line or plane.
-        StageError: No face is supported by the samples.
+        StageError: The points fill a volume, or no face is supported by them.
     """
     config = config or ReconstructConfig()
     context = context or RunContext()
@@ -142,6 +143,7 @@ class _Reconstruction:
         self.config, self.context, self.given = config, context, samples.normals
         self.samples, self.normalization = samples.points, samples.normalization
         self._report("planes", 0, 1)
+        require_surface(self.samples, context.rng(), context.device)
         self.noise = estimate_noise(self.samples, context.rng(), context.device)
         if self.noise.is_large:
             self.samples, normals, residuals = denoise(self.samples, self.noise, context.device)
@@ -267,12 +269,17 @@ class _Reconstruction:
         """Triangles of a 3D cloud: choose, close, fit, and move borders out."""
         device = self.context.device
         view = Surface(points, self.samples, self.planes, self.config.selection, device, self.junctions.links)
-        faces = drop_specks(self._choose(points))
+        chosen = self._choose(points)
+        faces = drop_specks(chosen)
+        specks = len(chosen) - len(faces)
         self._report("closing", 0, 2)
         faces = zip_gaps(view, faces)
         self._report("closing", 1, 2)
-        faces, removed = cure(view, faces)
-        self.context.count("cured_faces", removed, "faces removed and filled again around defects")
+        cured = cure(view, faces)
+        faces, count = cured.faces, self.context.count
+        count("speck_faces", specks + cured.specks, "faces of parts too small to be a surface dropped")
+        count("cured_faces", cured.removed, "faces removed around defects")
+        count("filled_faces", cured.filled, "faces added to close holes that samples cover")
         if not len(faces):
             raise StageError(
                 "reconstruct: the points do not form a surface of more than a few faces; "

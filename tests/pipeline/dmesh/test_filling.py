@@ -67,6 +67,26 @@ def test_an_opening_without_samples_stays(sphere: tuple[Surface, np.ndarray]) ->
     assert len(filled) == rim.sum()
 
 
+def test_the_border_of_a_sheet_is_no_hole() -> None:
+    # A square of 6 by 6 cells: its border of 24 edges could be triangulated again, over the sheet itself.
+    i, j = np.meshgrid(np.arange(7), np.arange(7), indexing="ij")
+    points = np.column_stack([i.ravel(), j.ravel(), 0.3 * np.sin(i.ravel())]).astype(float)
+    at = lambda i, j: (i * 7 + j).ravel()  # noqa: E731
+    a, b, c, d = (at(i[:-1, :-1] + u, j[:-1, :-1] + v) for u, v in ((0, 0), (1, 0), (1, 1), (0, 1)))
+    faces = np.concatenate([np.stack([a, b, c], 1), np.stack([a, c, d], 1)]).astype(np.int32)
+    rng = np.random.default_rng(0)
+    samples = np.einsum(
+        "nk,nkx->nx", rng.dirichlet(np.ones(3), 4000), points[faces[rng.integers(0, len(faces), 4000)]]
+    )
+    sheet = Surface(points, samples, estimate_planes(samples), SelectionConfig())
+    assert len(fill_holes(sheet, faces)[0]) == len(faces)
+    # Ten faces taken out of its middle are a hole.
+    inner = np.flatnonzero((np.abs(points[faces].mean(axis=1)[:, :2] - 3) < 1.2).all(axis=1))
+    filled, _ = fill_holes(sheet, np.delete(faces, inner, axis=0))
+    assert len(inner) > 6
+    assert len(boundary_loops(filled)) == 1
+
+
 def test_gaps_are_zipped(sphere: tuple[Surface, np.ndarray]) -> None:
     surface, faces = sphere
     keep = np.random.default_rng(0).uniform(size=len(faces)) > 0.05
@@ -86,7 +106,7 @@ def test_defects_are_cured(sphere: tuple[Surface, np.ndarray]) -> None:
     broken[77] = broken[77][[0, 2, 1]]
     around = np.flatnonzero((faces == c).any(axis=1))
     broken = np.delete(broken, around[[0, 3]], axis=0)
-    cured, _ = cure(surface, broken)
+    cured = cure(surface, broken).faces
     assert _closed(surface, cured)
 
 

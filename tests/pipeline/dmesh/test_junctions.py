@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.dmesh.junctions import Junctions, lay_vertices
 from pipeline.errors import StageError
-from pipeline.metrics.surface import self_intersecting_faces
+from pipeline.metrics.surface import self_intersecting_faces, surface_summary
 from pipeline.points.feature_lines import FeatureLines
 from pipeline.stages.reconstruct import ReconstructConfig, reconstruct
 from pipeline.topology import simplex_edges
@@ -61,8 +61,9 @@ def test_a_face_across_a_line_is_found() -> None:
     assert laid.crossed_by(points, faces).tolist() == [True, False, False, False]
 
 
-def test_three_sheets_meet_in_edges_of_three_faces() -> None:
-    mesh = reconstruct(PointCloud(sheets_in_a_tee(20000)))
+@pytest.mark.parametrize("count", [4000, 20000])
+def test_three_sheets_meet_in_edges_of_three_faces(count: int) -> None:
+    mesh = reconstruct(PointCloud(sheets_in_a_tee(count)))
     edges, _, uses = simplex_edges(mesh.faces)
     ends = mesh.points[edges[uses > 2]]
     # The line runs from y = -1 to 1; edges of three faces lie on it, over all of its length.
@@ -73,9 +74,12 @@ def test_three_sheets_meet_in_edges_of_three_faces() -> None:
 
 
 def test_other_topologies_on_request() -> None:
-    cloud = PointCloud(sheets_in_a_tee(20000))
+    cloud = PointCloud(sheets_in_a_tee(4000))
     mesh = reconstruct(cloud, ReconstructConfig(topology="manifold"))
     assert simplex_edges(mesh.faces)[2].max() == 2
+    # The sheets of areas 4 and 2 are there, but for a slit of an edge's width where they meet.
+    edge = np.sqrt(4 / np.sqrt(3) * 6 / len(mesh.faces))
+    assert 6 - 2 * 1.5 * edge < surface_summary(mesh)["area"] < 6
     with pytest.raises(StageError, match=r"open edges.*topology=any"):
         reconstruct(cloud, ReconstructConfig(topology="closed"))
     with pytest.raises(ValueError, match="topology"):

@@ -229,6 +229,10 @@ BAD = {
     "equal": (np.ones((20, 3)), InputError),
     "one plane": (np.column_stack([sphere(50)[:, :2], np.zeros(50)]), InputError),
     "one straight line": (np.linspace(0, 1, 30)[:, None] * [1.0, 2, 3], InputError),
+    "do not lie on a surface.*remove outliers": (
+        np.random.default_rng(0).uniform(size=(3000, 3)),
+        StageError,
+    ),
     "too few or too noisy": (np.random.default_rng(0).uniform(size=(12, 3)), StageError),
 }
 
