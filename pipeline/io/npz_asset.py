@@ -16,7 +16,7 @@ from pipeline.io.assets import material_of
 from pipeline.io.atomic import atomic_path
 from pipeline.io.formats import difference
 from pipeline.io.geometry import to_tet_mesh
-from pipeline.io.npz import read_npz
+from pipeline.io.npz import read_arrays, read_npz
 from pipeline.types import SimReport, TetMesh
 
 _PER_TET = 12
@@ -40,6 +40,10 @@ def write_asset(path: str | Path, mesh: TetMesh, report: SimReport | None, confi
     with atomic_path(path) as part:
         np.savez(part, **arrays)
         problem = difference(mesh, to_tet_mesh(read_npz(part), mesh.frame))
+        found = read_arrays(part)
+        for name in ("k_mu", "k_lambda", "density"):
+            if name not in found or found[name] != arrays[name]:
+                problem = problem or f"{name} is not the same"
         if problem:
             raise OutputError(f"cannot write {path}: what was written differs from the mesh: {problem}")
     return path

@@ -83,6 +83,8 @@ def save_stage(stage: Any, path: Path, beside: Mapping[str, bytes] | None = None
 def define_tet_mesh(stage: Any, prim_path: str, mesh: TetMesh) -> Any:
     """Author a right-handed UsdGeom.TetMesh: points, tets, surface faces, tight extent, subsets for labels.
 
+    Labels that are all 0 say nothing, and get no subset.
+
     Raises:
         OutputError: Tets that lose their positive volume when positions are rounded to single precision.
     """
@@ -96,7 +98,7 @@ def define_tet_mesh(stage: Any, prim_path: str, mesh: TetMesh) -> Any:
     prim.CreateSurfaceFaceVertexIndicesAttr(UsdGeom.TetMesh.ComputeSurfaceFaces(prim))
     prim.CreateExtentAttr(extent_of(points))
     values = np.zeros(0) if mesh.labels is None else np.unique(mesh.labels)
-    if len(values) > 1:
+    if len(values) > 1 or values.any():
         for value in values:
             rows = np.flatnonzero(mesh.labels == value).astype(np.int32)
             name = f"label_{value}".replace("-", "minus_")

@@ -122,6 +122,7 @@ def write_asset(
     """
     path = Path(path)
     material = material_of(report, config)
+    _require_single_precision(path, material, float(mesh.volumes.sum()) * material.density)
     names = {"texture": f"{path.stem}_texture{picture.suffix}"} if picture is not None and render else {}
     if config.thumbnail and render is not None:
         names["thumbnail"] = f"{path.stem}_preview.png"
@@ -193,6 +194,21 @@ def _author(
             _apply_pose(prim, names)
 
 
+def _require_single_precision(path: Path, material: AssetMaterial, mass: float) -> None:
+    """Refuse numbers that USD's single precision would turn into zero or infinity.
+
+    Raises:
+        OutputError: Names the first one.
+    """
+    fields = [field for names in PHYSICS.values() for field in names.values.values()]
+    values = {field: getattr(material, field) for field in fields} | {"mass": mass}
+    for name, value in values.items():
+        with np.errstate(over="ignore", under="ignore"):
+            single = np.float32(value)
+        if not np.isfinite(single) or (single == 0) != (value == 0):
+            raise OutputError(f"cannot write {path}: {name} {value:g} is beyond USD's single precision")
+
+
 def _custom_data(report: SimReport | None) -> dict[str, Any]:
     """What a reader of the file should know: whether the mesh passed its checks, and which it failed."""
     if report is None:
@@ -258,7 +274,7 @@ def _check_package(part: Path, path: Path, contents: Mapping[str, bytes]) -> Non
     Raises:
         OutputError: One is missing or differs.
     """
-    with zipfile.ZipFile(part) as package:
+    with zipfile.ZipFile(part, metadata_encoding="utf-8") as package:  # USD does not mark its names as such
         for name, data in contents.items():
             if name not in package.namelist() or package.read(name) != data:
                 raise OutputError(f"cannot write {path}: {name} is not in the package as it should be")
@@ -291,6 +307,14 @@ def _compare(
         surface = tet_mesh.GetSurfaceFaceVertexIndicesAttr().Get()
         same("surface faces", UsdGeom.TetMesh.ComputeSurfaceFaces(tet_mesh), surface)
         same("inverted tets", [], UsdGeom.TetMesh.FindInvertedElements(tet_mesh) or [])
+        root = stage.GetDefaultPrim()
+        for key in config.physics:
+            names = PHYSICS[key]
+            prim = tet_mesh.GetPrim()
+            same("rest points", mesh.points.astype(np.float32), prim.GetAttribute(names.rest_points).Get())
+            same("rest tets", mesh.tets, prim.GetAttribute(names.rest_tets).Get())
+            mass = float(mesh.volumes.sum()) * material.density
+            same("mass", np.float32(mass), root.GetAttribute(names.mass).Get())
         bound = UsdShade.MaterialBindingAPI(tet_mesh).ComputeBoundMaterial("physics")[0].GetPrim()
         for key in config.physics:
             for attribute, field in PHYSICS[key].values.items():
@@ -299,7 +323,12 @@ def _compare(
             shown = UsdGeom.Mesh(stage.GetPrimAtPath(SURFACE))
             same("points of the surface", render.points.astype(np.float32), shown.GetPointsAttr().Get())
             same("faces of the surface", render.faces.ravel(), shown.GetFaceVertexIndicesAttr().Get())
-        if (mesh.labels is not None) and len(np.unique(mesh.labels)) > 1:
+            look = render.appearance
+            if look is not None and look.texture_coordinates is not None:
+                places = look.texture_coordinates.reshape(-1, 2).astype(np.float32)
+                st = UsdGeom.PrimvarsAPI(shown).GetPrimvar("st")
+                same("texture coordinates", places, st.ComputeFlattened())
+        if mesh.labels is not None and mesh.labels.any():
             same("labels", mesh.labels, read_stage(part, "tets").labels)
     except (Tf.ErrorException, InputError) as error:
         raise OutputError(f"cannot write {path}: it cannot be read back: {error}") from error
