@@ -12,7 +12,7 @@ Element Method, section 9.2 for the step.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,8 @@ Floats = NDArray[np.float64]
 
 ZERO_MODE = 1e-12
 """Eigenvalues below this share of a bound of the largest are motions without resistance."""
+_SLIVER = 1e4
+"""Stiffness of a tet for its size, over the median, from where it is softened before modes are counted."""
 _SHIFT = 1e-10
 _GUARD = 4
 _DEPTH = 3
@@ -54,6 +56,52 @@ def rest_stiffness(model: SoftBodyModel) -> bsr_matrix:
     elastic.hessian(model.to_device(model.rest_positions), matrix.blocks)
     matrix.assemble()
     return matrix.to_scipy()
+
+
+def element_eigenvalues(model: SoftBodyModel) -> Floats:
+    """Return the largest eigenvalue of each element stiffness [N/m], shape (t,)."""
+    g = model.shape_gradients
+    t = len(g)
+    # Strain of the 12 displacements in Kelvin notation: shears times sqrt 2, D diagonal but for lam.
+    strain = np.zeros((t, 6, 4, 3))
+    root = np.sqrt(0.5)
+    for k in range(3):
+        strain[:, k, :, k] = g[:, :, k]
+    for row, (i, j) in enumerate(((1, 2), (2, 0), (0, 1)), start=3):
+        strain[:, row, :, i] = root * g[:, :, j]
+        strain[:, row, :, j] = root * g[:, :, i]
+    B = strain.reshape(t, 6, 12)
+    # D^1/2: sqrt(2 mu) on the deviator and the shears, sqrt(3 lam + 2 mu) on the trace.
+    ones = np.zeros((6, 6))
+    ones[:3, :3] = 1.0 / 3.0
+    shear, bulk = np.sqrt(2.0 * model.mu), np.sqrt(3.0 * model.lam + 2.0 * model.mu)
+    root_d = shear[:, None, None] * (np.eye(6) - ones) + bulk[:, None, None] * ones
+    C = root_d @ B
+    return model.volumes * np.linalg.eigvalsh(C @ C.transpose(0, 2, 1))[:, -1]
+
+
+def longest_edges(model: SoftBodyModel) -> Floats:
+    """Return the longest edge of each tet [m], shape (t,)."""
+    corner = model.rest_positions[model.tets]
+    return np.linalg.norm(corner[:, :, None] - corner[:, None], axis=3).max(axis=(1, 2))
+
+
+def softened_stiffness(model: SoftBodyModel, stiffness: bsr_matrix) -> bsr_matrix:
+    """Return the stiffness at rest [N/m] with the tets that are stiff by their shape alone made softer.
+
+    A sum of positive semi-definite matrices with positive weights has the null space of the plain sum, and a
+    tet that is still much stiffer than the others bends as little: neither the motions without resistance nor
+    the lowest modes change. What goes is the range in which rounding hides them.
+
+    Args:
+        stiffness: That of the model, returned as it is when no tet needs it.
+    """
+    # eig_max(K_e) = c (lam + 2 mu) (longest edge): c depends on the shape alone, without bound for flat ones.
+    shape = element_eigenvalues(model) / ((model.lam + 2.0 * model.mu) * longest_edges(model))
+    weight = np.minimum(1.0, _SLIVER * np.median(shape) / shape)
+    if (weight == 1.0).all():
+        return stiffness
+    return rest_stiffness(replace(model, mu=weight * model.mu, lam=weight * model.lam))
 
 
 def mass_scaled(model: SoftBodyModel, stiffness: bsr_matrix, free: Floats | None = None) -> csr_matrix:
@@ -92,7 +140,8 @@ def lowest_modes(
     Args:
         count: How many; at most the free components.
         free: Components that may move, shape (n, 3) of 0 and 1; all if None.
-        stiffness: [N/m], shape (3 n, 3 n); that at rest if None.
+        stiffness: [N/m], shape (3 n, 3 n); that at rest if None, tets that are stiff by their shape alone
+            made softer (`softened_stiffness`): one sliver would lift the bound of zero above true modes.
         tolerance: Residual at which the iteration ends; rounding may end it before, see `Modes.residual`.
 
     Raises:
@@ -102,7 +151,8 @@ def lowest_modes(
     is_free = np.flatnonzero(free.reshape(-1) > 0)
     if not 1 <= count <= len(is_free):
         raise ValueError(f"count: expected 1 to {len(is_free)} (free components), got {count}")
-    stiffness = rest_stiffness(model) if stiffness is None else stiffness
+    if stiffness is None:
+        stiffness = softened_stiffness(model, rest_stiffness(model))
     order = fill_reducing_order(stiffness.indptr, stiffness.indices)
     order = order[np.isin(order, is_free)]
     A = csc_matrix(mass_scaled(model, stiffness)[order][:, order])

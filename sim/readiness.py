@@ -17,7 +17,6 @@ Source: Shewchuk 2002, What Is a Good Linear Finite Element?; Fried 1972 for the
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,15 +28,21 @@ from scipy.sparse.csgraph import connected_components
 from sim.energy import Elastic
 from sim.linear_solver import BlockMatrix, ConjugateGradient, factor_as_ordered, fill_reducing_order
 from sim.model import SoftBodyModel
-from sim.modes import ZERO_MODE, highest_eigenvalue, mass_scaled, rest_stiffness
+from sim.modes import (
+    ZERO_MODE,
+    element_eigenvalues,
+    highest_eigenvalue,
+    longest_edges,
+    mass_scaled,
+    rest_stiffness,
+    softened_stiffness,
+)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
 
 WORST_COUNT = 5
 _SHIFT = 1e-10
-_SLIVER = 1e4
-"""Stiffness of a tet for its size, over the median, from where it is softened before modes are counted."""
 _MODE_LIMIT = 66
 _MODE_ITERATIONS = 30
 
@@ -112,30 +117,21 @@ def element_numbers(model: SoftBodyModel) -> dict[str, Any]:
         "element_time_step_tets": worst.tolist(),
         "element_time_step_positions": centroid[worst].tolist(),
         "courant_time_step": float(cheap.min()),
+        "worst_elements": [
+            *_worst("explicit time step [s]", element_dt, centroid),
+            *_worst("inversion margin [m]", smallest, centroid),
+            *_worst("height over longest edge", smallest / longest_edges(model), centroid),
+        ],
         "stiffness_sum": float((model.volumes * modulus * (g**2).sum(axis=(1, 2))).max()),
     }
 
 
-def element_eigenvalues(model: SoftBodyModel) -> Floats:
-    """Return the largest eigenvalue of each element stiffness [N/m], shape (t,)."""
-    g = model.shape_gradients
-    t = len(g)
-    # Strain of the 12 displacements in Kelvin notation: shears times sqrt 2, D diagonal but for lam.
-    strain = np.zeros((t, 6, 4, 3))
-    root = np.sqrt(0.5)
-    for k in range(3):
-        strain[:, k, :, k] = g[:, :, k]
-    for row, (i, j) in enumerate(((1, 2), (2, 0), (0, 1)), start=3):
-        strain[:, row, :, i] = root * g[:, :, j]
-        strain[:, row, :, j] = root * g[:, :, i]
-    B = strain.reshape(t, 6, 12)
-    # D^1/2: sqrt(2 mu) on the deviator and the shears, sqrt(3 lam + 2 mu) on the trace.
-    ones = np.zeros((6, 6))
-    ones[:3, :3] = 1.0 / 3.0
-    shear, bulk = np.sqrt(2.0 * model.mu), np.sqrt(3.0 * model.lam + 2.0 * model.mu)
-    root_d = shear[:, None, None] * (np.eye(6) - ones) + bulk[:, None, None] * ones
-    C = root_d @ B
-    return model.volumes * np.linalg.eigvalsh(C @ C.transpose(0, 2, 1))[:, -1]
+def _worst(metric: str, values: Floats, centroid: Floats) -> list[dict[str, Any]]:
+    """Return the tets with the smallest values: index, centroid [m], metric, value."""
+    return [
+        {"tet": int(t), "position": centroid[t].tolist(), "metric": metric, "value": float(values[t])}
+        for t in np.argsort(values, kind="stable")[:WORST_COUNT]
+    ]
 
 
 def time_step_numbers(model: SoftBodyModel, stiffness: bsr_matrix) -> dict[str, float]:
@@ -166,26 +162,6 @@ def conditioning(model: SoftBodyModel, held: float) -> dict[str, Any]:
         "scaled_condition_number": result.largest_eigenvalue / result.smallest_eigenvalue,
         "held_sag": float(np.linalg.norm(x.numpy(), axis=1).max()),
     }
-
-
-def softened_stiffness(model: SoftBodyModel, stiffness: bsr_matrix) -> bsr_matrix:
-    """Return the stiffness at rest [N/m] with the tets that are stiff by their shape alone made softer.
-
-    A sum of positive semi-definite matrices with positive weights has the null space of the plain sum, and a
-    tet that is still much stiffer than the others bends as little: neither the motions without resistance nor
-    the lowest modes change. What goes is the range in which rounding hides them.
-
-    Args:
-        stiffness: That of the model, returned as it is when no tet needs it.
-    """
-    # eig_max(K_e) = c (lam + 2 mu) (longest edge): c depends on the shape alone, without bound for flat ones.
-    corner = model.rest_positions[model.tets]
-    longest = np.linalg.norm(corner[:, :, None] - corner[:, None], axis=3).max(axis=(1, 2))
-    shape = element_eigenvalues(model) / ((model.lam + 2.0 * model.mu) * longest)
-    weight = np.minimum(1.0, _SLIVER * np.median(shape) / shape)
-    if (weight == 1.0).all():
-        return stiffness
-    return rest_stiffness(replace(model, mu=weight * model.mu, lam=weight * model.lam))
 
 
 def zero_modes(model: SoftBodyModel, stiffness: bsr_matrix, component_count: int) -> dict[str, Any]:

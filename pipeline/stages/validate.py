@@ -168,8 +168,8 @@ class ValidateConfig:
     material: MaterialConfig = field(default_factory=MaterialConfig)
     """What the body is made of."""
     scenarios: dict[str, Any] = field(default_factory=default_settings)
-    """Settings of each scenario that runs, by name: drop, stretch, compress, cantilever, twist, press, incline,
-    ring, modal; null or a missing name leaves it out."""
+    """Settings of each scenario that runs, by name: drop, stretch, compress, cantilever, twist, press,
+    incline, ring, modal; null or a missing name leaves it out."""
     run: list[str] | None = None
     """Names of the scenarios to run, such as [drop,twist]; null runs those that have settings."""
     limits: dict[str, float | None] = field(

@@ -28,6 +28,7 @@ from sim.verification import (
     objectivity,
     patch_test,
     rest_stability,
+    self_contact,
     simple_shear,
     small_strain_moduli,
     time_order,
@@ -61,6 +62,7 @@ STUDIES: tuple[Study, ...] = (
     incline.STUDY,
     drop.STUDY,
     hertz.STUDY,
+    self_contact.STUDY,
     locking.STUDY,
 )
 """Every study, by number."""

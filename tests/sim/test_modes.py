@@ -83,3 +83,16 @@ def test_count_out_of_range_is_refused(count: int, box: Callable) -> None:
     model = SoftBodyModel.from_arrays(*box((2, 2, 2)))
     with pytest.raises(ValueError, match="1 to 81"):
         lowest_modes(model, count)
+
+
+def test_one_sliver_does_not_hide_the_modes(box: Callable) -> None:
+    # A vertex of the inside moved to a hundred-thousandth of its height above a face: eigenvalues of that tet
+    # grow as 1 / height, so that they would lift a bound of zero taken from the largest above true modes.
+    points, tets = box((8, 2, 2), (4.0, 1.0, 1.0))
+    before = lowest_modes(SoftBodyModel.from_arrays(points, tets), 8)
+    inner = int(np.flatnonzero(np.isclose(points, [2.0, 0.5, 0.5]).all(axis=1))[0])
+    moved = points.copy()
+    moved[inner] = [1.5 + 1e-7, 0.5, 0.5]
+    after = lowest_modes(SoftBodyModel.from_arrays(moved, tets), 8)
+    assert after.zero_count == 6
+    np.testing.assert_allclose(after.frequencies[6:], before.frequencies[6:], rtol=0.05)

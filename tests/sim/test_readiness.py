@@ -10,7 +10,8 @@ import pytest
 from sim.energy import Elastic
 from sim.material import Material
 from sim.model import SoftBodyModel
-from sim.readiness import element_eigenvalues, measure_readiness, rest_stiffness, structure
+from sim.modes import element_eigenvalues, rest_stiffness
+from sim.readiness import measure_readiness, structure
 
 MATERIAL = Material(youngs_modulus=1.0e6, poissons_ratio=0.3)
 
