@@ -22,8 +22,8 @@ from pipeline.types import Motion, TetMesh
 
 MAX_TRIANGLES = 24_000
 """Triangles of a motion in the view: each frame moves all of them."""
-MAX_BYTES = 3 << 20
-"""Largest motion on a page [byte]; longer ones lose every other frame until they fit."""
+MAX_BYTES = 8 << 20
+"""All motions on a page together [byte]; larger ones lose frames, evenly, until each fits into its share."""
 LEVELS = 65535
 
 
@@ -44,14 +44,20 @@ def motion_shapes(contents: Contents) -> list[dict[str, Any]]:
             raise ValueError(f"{name} moves {motion.points.shape[1]:,} points, the mesh has {len(points):,}")
     shown, faces, note = _thinned(points, tets)
     scale = float(np.linalg.norm(np.ptp(points, axis=0))) or 1.0
+    share = MAX_BYTES // len(report.motions)
     return [
-        motion_shape(name, motion, shown, faces, scale) | {"note": note}
+        motion_shape(name, motion, shown, faces, scale, share) | {"note": note}
         for name, motion in report.motions.items()
     ]
 
 
 def motion_shape(
-    name: str, motion: Motion, shown: NDArray[np.integer], faces: NDArray[np.int32], scale: float
+    name: str,
+    motion: Motion,
+    shown: NDArray[np.integer],
+    faces: NDArray[np.int32],
+    scale: float,
+    most: int = MAX_BYTES,
 ) -> dict[str, Any]:
     """Return one motion for the page.
 
@@ -61,8 +67,9 @@ def motion_shape(
         shown: Rows of its points that the faces use, shape (m,).
         faces: Indices into `shown`, shape (f, 3).
         scale: Length that is one in the view [m].
+        most: Largest size of its frames [byte]; two are kept in any case.
     """
-    kept = _kept_frames(len(motion.times), 6 * len(shown))
+    kept = _kept_frames(len(motion.times), most // (6 * len(shown)))
     frames = motion.points[kept][:, shown].astype(np.float64)
     low, high = frames.min(axis=(0, 1)), frames.max(axis=(0, 1))
     size = np.where(high > low, high - low, 1.0)
@@ -95,7 +102,6 @@ def _thinned(
     return rows[nearest], thin.astype(np.int32), note
 
 
-def _kept_frames(count: int, frame_bytes: int) -> NDArray[np.int64]:
-    """Frames that fit on the page: evenly spaced, with the first and the last."""
-    fit = max(2, MAX_BYTES // max(frame_bytes, 1))
-    return np.unique(np.round(np.linspace(0, count - 1, min(count, fit))).astype(np.int64))
+def _kept_frames(count: int, fit: int) -> NDArray[np.int64]:
+    """At most `fit` of the frames, and at least two: evenly spaced, with the first and the last."""
+    return np.unique(np.round(np.linspace(0, count - 1, min(count, max(2, fit)))).astype(np.int64))

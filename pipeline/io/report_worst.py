@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from html import escape
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +18,14 @@ from pipeline.rendering.picture import draw_surface
 from pipeline.rendering.png import encode_png
 from pipeline.rendering.scene import Picture, Style
 from pipeline.topology import boundary_faces
-from pipeline.types import TetMesh
+from pipeline.types import SimReport, TetMesh
 
 SIZE = (360, 300)
 OVERVIEW = (560, 420)
 COUNT = 4
-"""Elements by smallest dihedral angle; one more by time step where validation names it."""
+"""Elements by smallest dihedral angle."""
+MOST = 8
+"""With those that readiness and the simulated tests name."""
 RED = "#d1352b"
 MARGIN = 1.5
 """Free room around the element, in its own size."""
@@ -40,9 +41,9 @@ def worst_elements(contents: Contents) -> str:
     chosen: dict[int, list[str]] = {}
     for row in np.argsort(angle, kind="stable")[:COUNT]:
         chosen[int(row)] = []
-    report = contents.report
-    for row, words in _shortest_step(report.metrics if report is not None else {}, len(angle)):
-        chosen.setdefault(row, []).append(words)
+    for row, words in _named_elsewhere(contents.report, len(angle)):
+        if row in chosen or len(chosen) < MOST:
+            chosen.setdefault(row, []).append(words)
     points = upright(mesh.points, mesh.frame)
     figures = []
     for k, (row, notes) in enumerate(chosen.items(), start=1):
@@ -117,15 +118,23 @@ def _view_of(corner: NDArray[np.float64], middle: NDArray[np.float64], size: tup
     return three_quarter_view(around, azimuth=azimuth, elevation=elevation, aspect=size[0] / size[1])
 
 
-def _shortest_step(metrics: Mapping[str, Any], count: int) -> list[tuple[int, str]]:
-    """The tet that sets the time step, where validation names it."""
-    rows, step = metrics.get("element_time_step_tets"), metrics.get("element_time_step")
-    if not isinstance(rows, list) or not rows or not isinstance(step, int | float):
+def _named_elsewhere(report: SimReport | None, count: int) -> list[tuple[int, str]]:
+    """Tets that readiness and each simulated test name as their worst: row, and what they say of it."""
+    if report is None:
         return []
-    row = rows[0]
-    if not isinstance(row, int) or not 0 <= row < count:
-        return []
-    return [(row, f"sets the explicit time step, {number(float(step), 3)} s")]
+    lists = [(report.metrics.get("worst_elements"), "")]
+    for name, scenario in report.scenarios.items():
+        lists.append((scenario.get("worst") if isinstance(scenario, Mapping) else None, f" in {name}"))
+    found: list[tuple[int, str]] = []
+    for entries, where in lists:
+        metrics: set[str] = set()
+        for entry in entries if isinstance(entries, list) else ():
+            row, metric, value = (entry.get(k) for k in ("tet", "metric", "value"))
+            is_first = isinstance(metric, str) and metric not in metrics
+            if is_first and isinstance(row, int) and 0 <= row < count and isinstance(value, int | float):
+                metrics.add(metric)
+                found.append((row, f"worst {metric}{where}, {number(float(value), 3)}"))
+    return found
 
 
 def _overview(points: NDArray[np.float64], tets: NDArray[np.int32], rows: list[int]) -> str:

@@ -348,6 +348,8 @@ def _motion(found: ScenarioResult) -> Motion | None:
     if "time" in found.series:
         rows = np.round(rows)  # frames are kept evenly spaced in steps
     times = np.interp(rows, np.arange(len(steps)), steps)
+    if (np.diff(times) <= 0.0).any():  # more frames than steps: only their order is known
+        times = np.linspace(0.0, 1.0, count)
     return Motion(times, np.asarray(found.frames, dtype=np.float32))
 
 

@@ -61,16 +61,22 @@ def test_the_worst_tet_is_named_with_index_position_and_angle(tmp_path, make_box
     np.testing.assert_allclose(shown, [x, y, z], rtol=1e-3)
 
 
-def test_the_tet_that_sets_the_time_step_is_among_them(tmp_path, make_box, monkeypatch):
+def test_what_validation_names_as_worst_is_among_them(tmp_path, make_box, monkeypatch):
     monkeypatch.setattr(report_worst, "SIZE", (40, 30))
     monkeypatch.setattr(report_worst, "OVERVIEW", (40, 30))
     box = make_box(2, seed=1)
-    row = int(tet_quality(box.points, box.tets)["min_dihedral_angle"].argmax())  # not among the worst angles
-    report = SimReport((), {"element_time_step_tets": [row, 3], "element_time_step": 1.25e-4})
+    order = np.argsort(tet_quality(box.points, box.tets)["min_dihedral_angle"])
+    best, other = int(order[-1]), int(order[-2])  # not among the worst angles
+    step = {"tet": best, "metric": "explicit time step [s]", "value": 1.25e-4, "position": [0, 0, 0]}
+    second = step | {"tet": other}  # of each number, the worst alone
+    squeezed = {"tet": best, "metric": "smallest volume ratio", "value": 0.31}
+    drop = {"worst": [squeezed]}
+    report = SimReport((), {"worst_elements": [step, second]}, {"drop": drop, "odd": 3})
     text = worst_elements(contents_of(tmp_path, box, report))
-    assert f"5: tet {row:,}</b>" in text
-    assert "sets the explicit time step, 0.000125 s" in text
-    damaged = SimReport((), {"element_time_step_tets": [10**9], "element_time_step": 1e-4})
+    assert f"5: tet {best:,}</b>" in text
+    assert "worst explicit time step [s], 0.000125; worst smallest volume ratio in drop, 0.31" in text
+    assert f"tet {other:,}</b>" not in text
+    damaged = SimReport((), {"worst_elements": [step | {"tet": 10**9}, step | {"value": None}, {}]})
     assert "5: tet" not in worst_elements(contents_of(tmp_path, box, damaged))
 
 
