@@ -72,7 +72,7 @@ class PipelineConfig:
     seed: int = 0
     """Seed of everything random."""
     device: str = "cpu"
-    """Warp device: cpu or cuda:0."""
+    """Warp device: cpu, cuda:0, or cuda:auto for one that no other run uses."""
     reconstruct: ReconstructConfig = field(default_factory=ReconstructConfig)
     """Points to surface."""
     tetrahedralize: TetrahedralizeConfig = field(default_factory=TetrahedralizeConfig)
@@ -87,8 +87,8 @@ class PipelineConfig:
     def __post_init__(self) -> None:
         if self.seed < 0:
             raise ValueError(f"seed: expected zero or a positive number, got {self.seed}")
-        if not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
-            raise ValueError(f"device: expected cpu, cuda or cuda:0, got {self.device!r}")
+        if not re.fullmatch(r"cpu|cuda(:(\d+|auto))?", self.device):
+            raise ValueError(f"device: expected cpu, cuda, cuda:0 or cuda:auto, got {self.device!r}")
 
 
 def register() -> None:

@@ -64,6 +64,7 @@ def prepare_device(device: str) -> str:
 
     start_warp()
     known = [str(d) for d in wp.get_devices()]
+    device = "cuda" if device == "cuda:auto" else device  # a run claims its own; one stage takes the first
     # Asking Warp for a device that is missing makes its driver write errors of its own.
     if device not in known and not (device == "cuda" and wp.is_cuda_available()):
         raise InputError(

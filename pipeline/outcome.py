@@ -72,20 +72,23 @@ def guarded(command: Callable[[], int], show_traceback: bool = False, job: str =
             raise
         _error("interrupted; what ended is kept, the same command goes on from there")
         return TERMINATED if isinstance(end, Terminated) else INTERRUPTED
-    except SimmeshError as error:
-        if show_traceback:
-            traceback.print_exc()
-        _error(f"{where}{error}")
-    except MemoryError:
-        _error(f"{where}out of memory; ask for a smaller mesh or fewer points")
     except BrokenPipeError:
         sys.stderr.close()
     except Exception as error:
         if show_traceback:
             traceback.print_exc()
-        hint = "this is a fault of simmesh; add --traceback to see where"
-        _error(f"{where}{type(error).__name__}: {error}\n  {hint}")
+        _error(f"{where}{message_of(error)}")
     return COULD_NOT_RUN
+
+
+def message_of(error: Exception) -> str:
+    """Say in one message what went wrong and what to do."""
+    if isinstance(error, SimmeshError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "out of memory; ask for a smaller mesh or fewer points"
+    hint = "this is a fault of simmesh; add --traceback to see where"
+    return f"{type(error).__name__}: {error}\n  {hint}"
 
 
 def _error(text: str) -> None:

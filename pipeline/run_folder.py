@@ -88,7 +88,7 @@ class RunLock:
             file.seek(0)
             owner = file.read().strip()
             try:
-                _lock(file)
+                lock_file(file)
             except OSError as error:
                 file.close()
                 if error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
@@ -126,8 +126,8 @@ class RunLock:
             return False
 
 
-def _lock(file: IO[str]) -> None:
-    """Lock or raise `OSError` at once."""
+def lock_file(file: IO[str]) -> None:
+    """Lock a file until it is closed, or raise `OSError` at once where another has it."""
     if sys.platform == "win32":
         import msvcrt
 
@@ -143,6 +143,7 @@ class StageRecorder(RunContext):
 
     Attributes:
         resumed: Step of the checkpoint from which the stage went on, or None.
+        notes: What the stage measured for its manifest entry, by name.
     """
 
     def __init__(
@@ -166,6 +167,7 @@ class StageRecorder(RunContext):
         self.progress = progress
         self.interval = interval
         self.resumed: int | None = None
+        self.notes: dict[str, Any] = {}
         self._saved_at = -float("inf")
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -178,6 +180,9 @@ class StageRecorder(RunContext):
             self._history.seek(size)
         except OSError as error:
             raise output_error(folder, error) from error
+
+    def note(self, name: str, measure: Callable[[], dict[str, Any]]) -> None:
+        self.notes[name] = plain(measure())
 
     def record(self, step: int, *, total: int | None = None, phase: str = "", **values: float) -> None:
         super().record(step, total=total, phase=phase, **values)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline import __version__
 from pipeline.binding import Artifact, Artifacts
 from pipeline.context import log
+from pipeline.devices import claimed_device
 from pipeline.environment import commit, peak_memory, prepare_device, start_warp, versions
 from pipeline.errors import InputError, OutputError, SimmeshError, StageError
 from pipeline.io.atomic import atomic_write_text, remove_leftovers
@@ -82,7 +83,9 @@ def run_stages(
         StageError: A stage failed; everything that ended before it is kept, and the manifest holds the error.
         KeyboardInterrupt: Stopped by the user; likewise.
     """
-    return _Run(config, tuple(stages), config_text, progress or Progress()).execute()
+    with claimed_device(config.device) as device:
+        on_device = config if device == config.device else replace(config, device=device)
+        return _Run(on_device, tuple(stages), config_text, progress or Progress()).execute()
 
 
 @dataclass
@@ -279,6 +282,7 @@ class _Run:
             outputs=self.manifest.hash_files(paths),
             counts={**sizes(value), **recorder.counts},
             resumed_from=recorder.resumed,
+            **recorder.notes,
             **_facts(value),
         )
         self.manifest.save()

@@ -15,7 +15,7 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -47,6 +47,12 @@ def sweep(overrides: Sequence[str], config_dir: str | None = None) -> int:
     swept = [o for o in parsed if o.is_sweep_override()]
     if not swept:
         raise InputError("a sweep needs a setting with several values, for example seed=1,2,3")
+    globbed = next((o for o in swept if isinstance(o.value(), Glob)), None)
+    if globbed is not None:
+        raise InputError(
+            f"{globbed.key_or_group}: Hydra's glob lists configs, not files; for the files of a folder: "
+            "simmesh batch FOLDER OUT"
+        )
     config = _check(parsed, config_dir)
     base = (
         Path(config.run.dir)

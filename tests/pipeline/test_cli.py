@@ -60,7 +60,7 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         (["-m", "seed=-1,2"], ["error: seed=-1: seed: expected zero"]),
         # Errors of the dataclasses name the setting, wherever it stands.
         (["seed=-1"], ["error: seed: expected zero or a positive number"]),
-        (["device=tpu"], ["error: device: expected cpu, cuda or cuda:0, got 'tpu'"]),
+        (["device=tpu"], ["error: device: expected cpu, cuda, cuda:0 or cuda:auto, got 'tpu'"]),
         (["reconstruct.max_faces=-5"], ["error: reconstruct.max_faces: expected at least 4, got -5"]),
         (["tetrahedralize.target_tets=0"], ["error: tetrahedralize.target_tets: expected"]),
         (["export.formats=[usd,foo]"], ["error: export.formats: unknown 'foo'"]),
