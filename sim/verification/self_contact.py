@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sim.energy import DeadLoad, Elastic, Gravity, GroundContact
+from sim.energy import DeadLoad, Elastic, Energy, Gravity, GroundContact
 from sim.integrator import ImplicitEuler
 from sim.material import Material
 from sim.model import SoftBodyModel, State
@@ -41,8 +41,8 @@ def count_crossings(positions: Floats, faces: Ints) -> int:
     def volume(p: Floats, q: Floats, r: Floats, s: Floats) -> Floats:
         return (np.cross(q - p, r - p) * (s - p)).sum(axis=1)
 
-    corners = triangle.transpose(1, 0, 2)
-    is_through = volume(*corners, a) * volume(*corners, b) < 0
+    p, q, r = (triangle[:, k] for k in range(3))
+    is_through = volume(p, q, r, a) * volume(p, q, r, b) < 0
     sides = np.stack([volume(a, b, triangle[:, k], triangle[:, (k + 1) % 3]) for k in range(3)])
     return int((is_through & ((sides > 0).all(axis=0) | (sides < 0).all(axis=0))).sum())
 
@@ -106,7 +106,7 @@ def rows() -> list[Row]:
     loads = np.zeros_like(X)
     upper, lower = end & (X[:, 2] > 0.125), end & (X[:, 2] < 0.125)
     loads[upper, 2], loads[lower, 2] = -20.0 / upper.sum(), 20.0 / lower.sum()
-    energies = [Elastic(model), DeadLoad(model, loads), contact]
+    energies: list[Energy] = [Elastic(model), DeadLoad(model, loads), contact]
     x = solve(model, energies, hold(X[:, 0] < 1e-9), config=NewtonConfig(tolerance=1e-8))
     out = model.to_device(np.zeros_like(X))
     contact.gradient(model.to_device(x), out)
