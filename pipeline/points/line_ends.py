@@ -23,6 +23,8 @@ FLAT = 0.4
 distance from it."""
 STOP = 2.0
 """Gap along such a strip at which the sheet ends [h]."""
+TOGETHER = 1.5
+"""Difference of the places where sheets stop that chance explains [h]."""
 MEET = 2.5
 """Distance within which lines share a corner [h]."""
 CORNER_ROUNDS = 3
@@ -64,7 +66,9 @@ class Sheets:
             extent.append(along[np.flatnonzero(np.diff(along) > STOP * h)[0]] + h / STRIP)
         if len(extent) < 3:
             return x
-        end = min(sorted(extent)[-3], (PROLONG + BACK) * h)
+        # The third sheet ends the line; sheets that stop at about the same place end together.
+        reach = np.sort(extent)[::-1]
+        end = min(float(reach[reach < reach[2] + TOGETHER * h].max()), (PROLONG + BACK) * h)
         if end <= 0:
             return x[: base + 1]
         steps = np.linspace(0, end, max(2, int(np.ceil(end / h)) + 1))[1:]
