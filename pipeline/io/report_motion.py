@@ -9,6 +9,7 @@ An error of one part in 65,000 of the box is below a pixel. The view stands on t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,8 @@ def motion_shapes(contents: Contents) -> list[dict[str, Any]]:
     scale = float(np.linalg.norm(np.ptp(points, axis=0))) or 1.0
     share = MAX_BYTES // len(report.motions)
     return [
-        motion_shape(name, motion, shown, faces, scale, share) | {"note": note}
+        motion_shape(name, motion, shown, faces, scale, share)
+        | {"note": note, "timed": _has_time(report.scenarios.get(name))}
         for name, motion in report.motions.items()
     ]
 
@@ -100,6 +102,12 @@ def _thinned(
     nearest = cKDTree(outer).query(merged)[1]
     note = f"{len(faces):,} triangles are thinned to at most {MAX_TRIANGLES:,} for this view."
     return rows[nearest], thin.astype(np.int32), note
+
+
+def _has_time(scenario: Any) -> bool:
+    """Whether a scenario runs in time; others go through states of rest."""
+    series = scenario.get("series") if isinstance(scenario, Mapping) else None
+    return isinstance(series, Mapping) and "time" in series
 
 
 def _kept_frames(count: int, fit: int) -> NDArray[np.int64]:

@@ -172,8 +172,10 @@ def _write_usd(
             context.count("textures_left_out", 1, f"textures left out of the asset: {error}")
     paths = usd_asset.write_asset(path, mesh, report, config, render, picture)
     motions = report.motions if report is not None and config.animation else {}
+    target = path.with_name(f"{path.stem}_animation.usdc")
+    if not motions and target.exists():
+        log.warning("%s is of an earlier export and may not fit this asset; remove it", target.name)
     if motions:
-        target = path.with_name(f"{path.stem}_animation.usdc")
         paths["animation"] = write_animation(target, path, mesh, motions, render)
     return paths
 

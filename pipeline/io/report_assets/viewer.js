@@ -358,7 +358,7 @@
     find("time").value = 1000 * ui.time;
     const digits = Math.max(0, Math.min(6, 3 - Math.floor(Math.log10(seconds(shape)))));
     const slower = shownSeconds(shape) / seconds(shape), slow = slower > 1.05 ? `, slowed ${Number(slower.toPrecision(2))} times` : "";
-    find("clock").textContent = `${ui.clock.toFixed(digits)} of ${shape.times[shape.times.length - 1].toFixed(digits)} s${slow}`;
+    find("clock").textContent = !shape.timed ? `${Math.round(100 * ui.time)} % of the load` : `${ui.clock.toFixed(digits)} of ${shape.times[shape.times.length - 1].toFixed(digits)} s${slow}`;
     find("play").textContent = ui.playing ? "❚❚ Pause" : "▶ Play";
     root.dataset.time = String(ui.time);
   };

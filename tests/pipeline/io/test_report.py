@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.io import report_pictures, report_worst
 from pipeline.io.artifacts import save_artifact
-from pipeline.io.report import write_report
+from pipeline.io.report import comparison_text, write_report
 from pipeline.io.report_contents import collect
 from pipeline.io.report_page import verdict
 from pipeline.io.report_plots import histogram, line_plot, nice_ticks, number
@@ -439,3 +439,12 @@ def test_a_long_series_keeps_its_peaks():
     heights = np.array(re.findall(r" ([\d.]+)", path), dtype=float)
     assert len(heights) <= 410
     assert np.ptp(heights) > 100
+
+
+def test_a_new_comparison_makes_a_new_page(tmp_path):
+    folder = make_run(tmp_path)
+    assert comparison_text(folder) == ""
+    assert "Against the baseline" not in read(write_report(folder)).text
+    (folder / "comparison.json").write_text('{"metrics": [{"name": "volume", "status": "worse"}]}')
+    assert comparison_text(folder) != ""
+    assert "1 worse, 0 better" in read(write_report(folder)).text

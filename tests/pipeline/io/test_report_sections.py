@@ -97,6 +97,9 @@ def test_motions_are_scaled_as_the_mesh_and_true_to_a_pixel(tmp_path, make_box):
     frames = np.array([box.points - t * np.array([0, 0, 1]) for t in times])
     report = SimReport((), motions={"drop": Motion(times, frames)})
     (shape,) = motion_shapes(contents_of(tmp_path, TetMesh(box.points, box.tets), report))
+    assert shape["timed"] is False
+    timed = SimReport((), {}, {"drop": {"series": {"time": [0.0, 0.5]}}}, {}, report.motions)
+    assert motion_shapes(contents_of(tmp_path, box, timed))[0]["timed"] is True
     assert (shape["label"], shape["times"]) == ("Drop", times.tolist())
     levels = np.frombuffer(base64.b64decode(shape["frames"]), "<u2").reshape(3, -1, 3)
     low, high = np.array(shape["low"]), np.array(shape["high"])

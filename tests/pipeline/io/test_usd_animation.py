@@ -143,3 +143,10 @@ def test_samples_that_differ_when_read_back_get_no_name(tmp_path, make_box, monk
     with pytest.raises(OutputError, match="samples of drop differ"):
         export(box, report_of(box, drop=motion(box)), USD, folder=tmp_path)
     assert not list(tmp_path.glob("*animation*"))
+
+
+def test_a_layer_of_an_earlier_export_is_named(tmp_path, make_box, caplog):
+    box = make_box(1)
+    export(box, report_of(box, drop=motion(box)), USD, folder=tmp_path)
+    export(make_box(2), report_of(make_box(2)), USD, folder=tmp_path)
+    assert "asset_animation.usdc is of an earlier export" in caplog.text
