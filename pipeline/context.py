@@ -6,6 +6,7 @@ A stage works without a runner: the default context records to the log and keeps
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,13 +18,13 @@ log = logging.getLogger("simmesh")
 
 @dataclass
 class RunContext:
-    """Device, seed and the four ways a stage reports: record, checkpoint, restore, count."""
+    """Device, seed and the five ways a stage reports: record, checkpoint, restore, count, note."""
 
     device: str = "cpu"
     """Warp device name: "cpu" or "cuda:0"."""
     seed: int = 0
-    counts: dict[str, int] = field(default_factory=dict)
-    """Things repaired, dropped or merged, by name; they go into the manifest."""
+    counts: dict[str, float] = field(default_factory=dict)
+    """Things repaired, dropped or merged, by name, for the manifest; whole but for shares."""
 
     def record(self, step: int, *, total: int | None = None, phase: str = "", **values: float) -> None:
         """Report progress: `step` of `total` in `phase`, with named numbers such as a loss.
@@ -40,12 +41,22 @@ class RunContext:
         """Return (step, arrays) of the last checkpoint of this very stage, input and config, or None."""
         return None
 
-    def count(self, name: str, value: int, message: str) -> None:
-        """Count something that was repaired, dropped or merged, and log it; zero is not worth a line."""
-        value = int(value)
+    def count(self, name: str, value: float, message: str) -> None:
+        """Count something that was repaired, dropped or merged, and log it; zero is not worth a line.
+
+        A whole number stays one; a share may have a fraction.
+        """
+        value = int(value) if value == int(value) else float(value)
         if value:
             self.counts[name] = self.counts.get(name, 0) + value
-            log.info("%s: %s", message, f"{value:,}")
+            log.info("%s: %s", message, f"{value:,}" if isinstance(value, int) else f"{value:.3g}")
+
+    def note(self, name: str, measure: Callable[[], dict[str, Any]]) -> None:
+        """Offer numbers that cost time for the manifest entry of the stage; by default they are not measured.
+
+        Args:
+            measure: Makes the numbers (JSON); called only where they are kept.
+        """
 
     def rng(self) -> np.random.Generator:
         """Return a fresh generator for the seed of the run."""

@@ -9,7 +9,7 @@ The formulas stand in `warp_kernels/tet_quality.py`. Moving, turning or scaling 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -97,6 +97,25 @@ CONTINUATION: tuple[EnergyParameters, ...] = (
     EnergyParameters(low=34, low_scale=2, high=136, high_scale=2, weight=0.3),
 )
 """From wide to sharp: first every bad tet counts, in the end only the worst."""
+
+
+def matched(parameters: EnergyParameters, energy: str, angle: float) -> EnergyParameters:
+    """Return the numbers of another energy, scaled so that it equals the dihedral one at an angle [deg].
+
+    Limits of the optimiser are energies of single tets ("worth a change", "bad"); they keep their meaning
+    when the energies agree at one poor tet. That tet is a regular one, squeezed along the line between the
+    middles of two opposite edges until its four small angles are `angle`:
+
+        (+-1, 0, h), (0, +-1, -h) with cos(angle) = 1 / (1 + 4 h^2)
+    """
+    if energy == "dihedral":
+        return replace(parameters, energy=energy)
+    h = 0.5 * np.sqrt(1.0 / np.cos(np.radians(angle)) - 1.0)
+    points = np.array([[1, 0, h], [-1, 0, h], [0, 1, -h], [0, -1, -h]], dtype=np.float64)
+    tet = np.array([[0, 1, 2, 3]])
+    wanted = quality_energy(points, tet, parameters=replace(parameters, energy="dihedral"))[0][0]
+    other = replace(parameters, energy=energy, weight=1.0)
+    return replace(other, weight=float(wanted / quality_energy(points, tet, parameters=other)[0][0]))
 
 
 def quality_energy(

@@ -110,7 +110,7 @@ class MeshState:
         self.counts[name] = self.counts.get(name, 0) + int(number)
 
     def remember_failures(self, edges: Indices, energy: Points) -> None:
-        """Remember edges, shape (k, 2), at which an insertion failed, with the energy that it was to lower."""
+        """Remember edges, shape (k, 2), where an insertion failed, with the energy that it was to lower."""
         self.failed = np.concatenate([self.failed, edges.astype(np.int32)])
         self.failed_energy = np.concatenate([self.failed_energy, energy])
 

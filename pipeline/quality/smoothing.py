@@ -69,7 +69,8 @@ def smooth(
     worst = star_worst(*mesh[2:])
     matrix = np.zeros((n, 3, 3)) if pull is None else pull.matrix
     slope = np.zeros((n, 3)) if pull is None else pull.slope
-    freedom[(worst.numpy() < threshold) & (matrix[:, 0, 0] + matrix[:, 1, 1] + matrix[:, 2, 2] == 0.0)] = FIXED
+    pulled = np.trace(matrix, axis1=1, axis2=2) > 0.0
+    freedom[(worst.numpy() < threshold) & ~pulled] = FIXED
     sliding = np.flatnonzero(freedom == ACROSS)
     if len(sliding):
         axis[sliding] = state.reference.project(points[sliding])[1]

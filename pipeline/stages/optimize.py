@@ -9,7 +9,8 @@ docs/algorithms/tet_quality.md has the measurements.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from pipeline.context import RunContext
 from pipeline.errors import InputError, InvalidMeshError
 from pipeline.metrics.tet import dihedral_angles, signed_volumes
 from pipeline.quality.creases import free_creases
-from pipeline.quality.energies import CONTINUATION, ENERGIES, EnergyParameters
+from pipeline.quality.energies import CONTINUATION, ENERGIES, EnergyParameters, matched
 from pipeline.quality.fidelity import Deviation, Fidelity, Fit, keep_offsets
 from pipeline.quality.insertion import insert_vertices, split_far_faces
 from pipeline.quality.interior import fill_hollow
@@ -26,7 +27,12 @@ from pipeline.quality.mesh_state import MeshState, make_state
 from pipeline.quality.operations import NAMES, Limits, improve_connectivity
 from pipeline.quality.smoothing import smooth
 from pipeline.stages.stage import Stage
+from pipeline.topology import compact
 from pipeline.types import SurfaceMesh, TetMesh
+from sim.material import Material
+from sim.model import SoftBodyModel
+from sim.modes import rest_stiffness
+from sim.readiness import conditioning, element_numbers, time_step_numbers
 
 OPERATIONS = (*NAMES, "insertions", "refinements", "interior_splits")
 
@@ -134,7 +140,29 @@ def optimize(
         raise InputError(f"surface: its frame is {surface.frame}, that of the mesh is {mesh.frame}")
     run = _Optimization(mesh, surface, config, context)
     run.run()
-    return run.result()
+    result = run.result()
+    context.note(
+        "readiness",
+        lambda: {
+            "before": _readiness(mesh, context.device),
+            "after": _readiness(result, context.device),
+        },
+    )
+    return result
+
+
+def _readiness(mesh: TetMesh, device: str) -> dict[str, Any]:
+    """Return what a simulator makes of a mesh; the material (E 1 MPa) is the same for every mesh.
+
+    Exact stable step of symplectic Euler [s], CG iterations under the body's own weight, and inversion margin
+    [m]: how far a vertex moves to invert the flattest tet.
+    """
+    mesh = mesh.in_metres()
+    points, tets, _ = compact(mesh.points, mesh.tets)
+    model = SoftBodyModel.from_arrays(points, tets, Material(), device=device)
+    found = element_numbers(model) | conditioning(model, held=0.05)
+    found |= time_step_numbers(model, rest_stiffness(model))
+    return {name: found[name] for name in ("explicit_time_step", "cg_iterations", "inversion_margin")}
 
 
 class _Optimization:
@@ -207,10 +235,7 @@ class _Optimization:
     def _plan(self) -> list[tuple[str, EnergyParameters, bool]]:
         """Return phase, energy and whether vertices are inserted, per round."""
         c = self.config
-        wide, sharp, last = (
-            replace(p, energy=c.energy, weight=p.weight if c.energy == "dihedral" else 1.0)
-            for p in CONTINUATION
-        )
+        wide, sharp, last = (matched(p, c.energy, c.target_min_dihedral) for p in CONTINUATION)
         plan = [
             ("quality", wide if i < c.rounds // 2 else sharp, i >= c.rounds // 2) for i in range(c.rounds)
         ]
@@ -331,6 +356,6 @@ STAGE = Stage(
     config=OptimizeConfig,
     inputs=("tet_mesh",),
     output="sim_mesh",
-    version=5,
+    version=6,
     optional=("surface_mesh",),
 )

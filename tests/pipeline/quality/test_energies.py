@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.quality.energies import CONTINUATION, ENERGIES, EnergyParameters, quality_energy
+from pipeline.metrics.tet import dihedral_angles
+from pipeline.quality.energies import CONTINUATION, ENERGIES, EnergyParameters, matched, quality_energy
 
 REGULAR = np.array([[1.0, 1, 1], [-1, 1, -1], [1, -1, -1], [-1, -1, 1]])
 TET = np.array([[0, 1, 2, 3]])
@@ -165,3 +166,20 @@ def test_wrong_arguments_are_named():
         EnergyParameters(low_scale=0)
     with pytest.raises(ValueError, match=r"0\.\.3"):
         quality_energy(REGULAR, np.array([[0, 1, 2, 4]]))
+
+
+@names
+@pytest.mark.parametrize("angle", [20.0, 35.0])
+def test_matched_energies_agree_at_a_tet_of_that_angle(energy, angle):
+    # The regular tet squeezed between two opposite edges until its smallest angle is the one asked for.
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = 0.5 * (low + high)
+        points = REGULAR * [1, 1, middle]
+        low, high = (middle, high) if dihedral_angles(points, TET).min() < angle else (low, middle)
+    for parameters in CONTINUATION:
+        wanted = quality_energy(points, TET, parameters=parameters)[0]
+        other = matched(parameters, energy, angle)
+        assert other.energy == energy
+        # 1e-9: 60 halvings find the height to rounding.
+        np.testing.assert_allclose(quality_energy(points, TET, parameters=other)[0], wanted, rtol=1e-9)

@@ -228,3 +228,30 @@ def test_config_is_checked(name, value):
 def test_stage_record_binds_the_function():
     assert (STAGE.name, STAGE.function, STAGE.config) == ("optimize", optimize, OptimizeConfig)
     assert (STAGE.inputs, STAGE.output) == (("tet_mesh",), "sim_mesh")
+
+
+def test_readiness_is_noted_before_and_after():
+    @dataclass
+    class Notes(RunContext):
+        notes: dict[str, Any] = field(default_factory=dict)
+
+        def note(self, name, measure):
+            self.notes[name] = measure()
+
+    mesh, context = ball(), Notes()
+    result = optimize(mesh, OptimizeConfig(**SHORT), context=context)
+    noted = context.notes["readiness"]
+    for key, tets in (("before", mesh), ("after", result)):
+        # A vertex inverts a tet when it has moved by its height over a face: three volumes by the area.
+        corner = tets.points[tets.tets]
+        height = [
+            6
+            * tets.volumes
+            / np.linalg.norm(np.cross(corner[:, j] - corner[:, i], corner[:, k] - corner[:, i]), axis=1)
+            for i, j, k in ((1, 2, 3), (0, 2, 3), (0, 1, 3), (0, 1, 2))
+        ]
+        np.testing.assert_allclose(noted[key]["inversion_margin"], np.min(height), rtol=1e-9)
+    # The slivers of a Delaunay mesh have no height to speak of.
+    assert noted["after"]["inversion_margin"] > 10 * noted["before"]["inversion_margin"]
+    assert noted["after"]["explicit_time_step"] > noted["before"]["explicit_time_step"]
+    assert noted["after"]["cg_iterations"] > 0
