@@ -40,9 +40,9 @@ class Incline:
     """A body that has come to rest on rough ground is tilted, step by step, past the angle of friction.
 
     The ground stays level and gravity leans. The value is the slope at which the foot of the body, the
-    lowest tenth of its height, becomes ten times as fast as friction lets it creep, half-way between two
-    steps; the reference is the coefficient of friction. A body that is higher than its base is wide rolls
-    over before it slides.
+    lowest tenth of its height, becomes, and stays, ten times as fast as friction lets it creep, half-way
+    between two steps; the reference is the coefficient of friction. A body that is higher than its base is
+    wide rolls over before it slides.
     """
 
     name: ClassVar[str] = "incline"
@@ -122,9 +122,10 @@ class Incline:
                 frames.append(state.positions)
             record(number + 1, total=self.steps, iterations=result.iterations, way=way)
         speeds = np.diff([0.0, *series["way"]]) / dt
-        slides = np.flatnonzero(speeds > 10.0 * slip)
+        # Rocking at the begin is no sliding: what counts is that it does not come to rest again.
+        first = int(np.append(np.flatnonzero(speeds <= 10.0 * slip) + 1, 0).max())
         step = self.slope * self.friction / self.steps
-        value = series["slope"][slides[0]] - 0.5 * step if len(slides) else float("nan")
+        value = series["slope"][first] - 0.5 * step if first < self.steps else float("nan")
         results = {
             "value": value,
             "reference": self.friction,
