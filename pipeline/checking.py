@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from pipeline.context import RunContext, log
 from pipeline.errors import InputError
@@ -19,6 +18,7 @@ from pipeline.io.baseline_files import limit_rows, read_baseline, write_baseline
 from pipeline.metrics.baseline import Comparison, Measure, Row, compare, comparison_table, measure
 from pipeline.stages.validate import ValidateConfig, validate
 from pipeline.types import SimReport, TetMesh
+from sim.scenarios import SCENARIOS
 
 
 @dataclass(frozen=True)
@@ -157,8 +157,7 @@ STRUCTURE = (
 def _is_left_out(name: str, report: SimReport) -> bool:
     """Whether a metric belongs to a scenario that was not run."""
     kind, _, rest = name.partition(".")
-    scenarios: dict[str, Any] = ValidateConfig().scenarios
-    missing = [scenario for scenario in scenarios if scenario not in report.scenarios]
+    missing = [scenario for scenario in SCENARIOS if scenario not in report.scenarios]
     if kind == "scenario":
         return rest.partition(".")[0] not in report.scenarios
     return kind == "check" and any(rest.startswith(f"{scenario}_") for scenario in missing)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +60,7 @@ def assert_simulation_ready(
     """
     settings = config or ValidateConfig()
     if limits:
-        merged = {**settings.limits, **limits}
-        settings = ValidateConfig(
-            settings.material, settings.scenarios, merged, settings.solver, settings.error_estimate
-        )
+        settings = replace(settings, limits={**settings.limits, **limits})
     try:
         tets = mesh if isinstance(mesh, TetMesh) else read_tets(mesh, **read)
     except InvalidMeshError as error:

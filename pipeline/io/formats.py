@@ -238,7 +238,7 @@ def _y_up_metres(
 class _Quiet(RunContext):
     """For reading back what was just written: nothing to count, nothing to say."""
 
-    def count(self, name: str, value: int, message: str) -> None:
+    def count(self, name: str, value: float, message: str) -> None:
         pass
 
 

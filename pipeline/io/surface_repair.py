@@ -38,7 +38,7 @@ def repair_raw(raw: Geometry) -> Geometry:
 
 
 def _cloud(raw: Geometry) -> Geometry:
-    good = np.isfinite(np.asarray(raw.points, dtype=np.float64)).all(axis=1)
+    good = _finite(raw)
     if len(good) and not good.any():
         raise InputError("no point is left after repair: none has finite coordinates")
     return _noted(_with_points(raw, good), points_not_finite=int((~good).sum()))
@@ -54,7 +54,7 @@ def _surface(raw: Geometry) -> Geometry:
     inside = (vertices >= 0) & (vertices < count)
     outside = np.zeros(len(sizes), dtype=bool)
     outside[owner[~inside]] = True
-    finite = np.isfinite(np.asarray(raw.points, dtype=np.float64)).all(axis=1)
+    finite = _finite(raw)
     lost = np.zeros(len(sizes), dtype=bool)
     lost[owner[inside][~finite[vertices[inside]]]] = True
     lost &= ~outside
@@ -79,6 +79,11 @@ def _surface(raw: Geometry) -> Geometry:
         "unused_points": int(count - used.sum()),
     }
     return _noted(_with_points(kept, used), **counts)
+
+
+def _finite(raw: Geometry) -> NDArray[np.bool_]:
+    """Which points have finite coordinates."""
+    return np.asarray(np.isfinite(np.asarray(raw.points, dtype=np.float64)).all(axis=1))
 
 
 def _repeats(sizes: NDArray[np.int64], vertices: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -41,11 +41,11 @@ RULES: dict[str, tuple[str, float, float]] = {
     "readiness.cg_iterations": ("lower", 0.1, 2.0),
     "readiness.lowest_frequency": ("equal", 0.05, 0.0),
     "readiness.zero_modes": ("equal", 0.0, 0.0),
-    "scenario.drop.peak_smallest_volume_ratio": ("higher", 0.1, 0.0),
-    "scenario.stretch.smallest_volume_ratio": ("higher", 0.1, 0.0),
-    "scenario.stretch.force": ("equal", 0.05, 0.0),
+    "scenario.*.peak_smallest_volume_ratio": ("higher", 0.1, 0.0),
+    "scenario.*.smallest_volume_ratio": ("higher", 0.1, 0.0),
+    "scenario.*.force": ("equal", 0.05, 0.0),
 }
-"""Direction, relative and absolute tolerance by name; every other metric is shown and never fails.
+"""Direction, relative and absolute tolerance by name, `*` for any scenario; others are shown and never fail.
 
 Quality and structure do not depend on the order of the points but for rounding; iterations and what comes
 after an impact do a little."""
@@ -230,7 +230,9 @@ def _is_number(value: object) -> bool:
 
 
 def _ruled(name: str, value: float, where: str) -> Measure:
-    direction, relative, absolute = RULES.get(name, ("any", 0.0, 0.0))
+    group, _, last = name.rpartition(".")
+    key = f"scenario.*.{last}" if group.startswith("scenario.") else name
+    direction, relative, absolute = RULES.get(key, ("any", 0.0, 0.0))
     return Measure(value, direction, relative, absolute, where)
 
 

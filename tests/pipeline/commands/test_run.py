@@ -37,7 +37,8 @@ def test_a_run_that_fails_before_its_first_stage_writes_its_error_alone(tmp_path
     assert done.returncode == 2
     lines = done.stderr.splitlines()
     assert lines[-1].startswith("simmesh: error: validate needs a sim_mesh")
-    assert [line for line in lines[:-1] if not line.startswith("  input: box.ply")] == []
+    told = ("  input: box.ply", "  box.ply keeps no unit: read in metres")
+    assert [line for line in lines[:-1] if not line.startswith(told)] == []
     assert "Warp" not in done.stdout
     assert "Module" not in done.stdout
 

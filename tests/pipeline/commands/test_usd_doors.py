@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from pxr import Gf, Usd, UsdGeom, Vt
 
-from pipeline import TetMesh, read_any
+from pipeline import TetMesh, read_any, write_tets
 from pipeline.cli import main
 from pipeline.io import usd_stage
 
@@ -90,6 +90,18 @@ def test_a_stage_without_unit_and_axis_says_how_it_is_read(make_box, capsys) -> 
     assert "names no unit: read in centimetres" in said.err
     assert "unit cm, Y up" in said.out
     assert export("input.unit=m").volumes.sum() == pytest.approx(1.0)
+
+
+def test_a_file_that_keeps_no_unit_is_told_unless_one_is_given(make_box, capsys) -> None:
+    write_tets("in.msh", make_box(1, scale=10.0))
+    assert main(["export", "in.msh", "out.npz"]) == 0
+    said = capsys.readouterr()
+    assert "in.msh keeps no unit: read in metres (input.unit=cm or mm if it is not)" in said.err
+    assert "1000 m^3, 1e+06 kg" in said.out
+    assert main(["export", "in.msh", "out.npz", "input.unit=mm", "density=2000"]) == 0
+    said = capsys.readouterr()
+    assert "keeps no unit: read" not in said.err
+    assert "1e-06 m^3, 0.002 kg" in said.out
 
 
 @pytest.mark.parametrize("matrix", [SCALED, MIRRORED, TURNED, TURNED @ MIRRORED @ SCALED])
