@@ -1,4 +1,4 @@
-"""Averaged volumes: derivatives, what stays as it was, and what is refused. The locking probe is in verification/."""
+"""Averaged volumes: derivatives, what stays as it was, and what is refused; the locking probe is a study."""
 
 from __future__ import annotations
 
