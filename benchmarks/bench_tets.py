@@ -237,7 +237,7 @@ def main() -> None:
     parser.add_argument("--energies", action="store_true", help="other energies of optimize")
     parser.add_argument("--exudation", action="store_true", help="vertex weights alone, nothing else")
     arguments = parser.parse_args()
-    wp.config.quiet = True
+    wp.config.log_level = wp.LOG_WARNING
     logging.getLogger("simmesh").setLevel(logging.WARNING)
     assets = Path(warp.examples.get_asset_directory())
     paths = arguments.surface or [assets / name for name in WHEEL]

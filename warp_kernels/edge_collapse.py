@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import warp as wp
 
+from warp_kernels.triangle_geometry import aspect_ratio
+
 wp.set_module_options({"enable_backward": False})
 
 MOST_FACES = wp.constant(20)
@@ -66,20 +68,6 @@ def common_neighbors(
                     if is_neighbor(faces, start, fan, b, v, start[b + 1]):
                         count += 1
     return count
-
-
-@wp.func
-def aspect_ratio(a: wp.vec3d, b: wp.vec3d, c: wp.vec3d):
-    """Longest edge times perimeter over 4 sqrt(3) area."""
-    e = wp.length(b - a)
-    f = wp.length(c - b)
-    g = wp.length(a - c)
-    double_area = wp.length(wp.cross(b - a, c - a))
-    return (
-        wp.max(e, wp.max(f, g))
-        * (e + f + g)
-        / (wp.float64(3.4641016151377544) * double_area + wp.float64(1.0e-300))
-    )
 
 
 @wp.func

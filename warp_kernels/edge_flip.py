@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import warp as wp
 
+from warp_kernels.triangle_geometry import aspect_ratio
+
 wp.set_module_options({"enable_backward": False})
 
 _ZERO = wp.constant(wp.float64(0.0))
@@ -46,20 +48,6 @@ def triangle_distance_sq(s: wp.vec3d, a: wp.vec3d, b: wp.vec3d, c: wp.vec3d):
         return d * d / wp.max(wp.dot(n, n), wp.float64(1.0e-300))
     return wp.min(
         segment_distance_sq(s, a, b), wp.min(segment_distance_sq(s, b, c), segment_distance_sq(s, c, a))
-    )
-
-
-@wp.func
-def aspect_ratio(a: wp.vec3d, b: wp.vec3d, c: wp.vec3d):
-    """Longest edge times perimeter over 4 sqrt(3) area."""
-    e = wp.length(b - a)
-    f = wp.length(c - b)
-    g = wp.length(a - c)
-    double_area = wp.length(wp.cross(b - a, c - a))
-    return (
-        wp.max(e, wp.max(f, g))
-        * (e + f + g)
-        / (wp.float64(3.4641016151377544) * double_area + wp.float64(1.0e-300))
     )
 
 
