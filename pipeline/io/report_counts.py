@@ -20,6 +20,7 @@ ALTERED = {
     "unorientable_edges": "the faces at {n} edges cannot be oriented alike",
     "misoriented_faces": "{n} faces are not oriented as their neighbours",
     "lost_parts": "{n} parts of the surface are missing: too small or thin for this number of tets",
+    "open_sheets": "{n} open sheets beside the body were left out",
     "crumbs": "{n} loose crumbs were dropped",
 }
 """Sentences for what changes the shape or is wrong with it, by name of the count."""

@@ -49,7 +49,7 @@ FINAL_ATTEMPTS = 3
 class TetrahedralizeConfig:
     """How a surface becomes tetrahedra."""
 
-    target_tets: int = 6000
+    target_tets: int = 15_000
     """Number of tetrahedra to aim at; met within 20 % where the shape allows it."""
     edge_length: float | None = None
     """Edge length in the unit of the input, instead of `target_tets`; shorter where thin or curved."""
@@ -128,10 +128,10 @@ class _Repairs(RunContext):
 
     def __init__(self, device: str, seed: int) -> None:
         super().__init__(device=device, seed=seed)
-        self.found: list[tuple[str, int, str]] = []
+        self.found: list[tuple[str, float, str]] = []
 
-    def count(self, name: str, value: int, message: str) -> None:
-        self.found.append((name, int(value), message))
+    def count(self, name: str, value: float, message: str) -> None:
+        self.found.append((name, value, message))
 
 
 class _Work:
@@ -209,27 +209,34 @@ class _Work:
             self.field.set_base(1.0)
 
     def final(self) -> tuple[Solid, int]:
-        """Mesh with care; again with another base size when the number of tets is far off."""
+        """Mesh with care; again with another base size while the number of tets is far off; keep the best."""
+        may_change = self.config.edge_length is None
+        nearest = np.inf
         for k in range(FINAL_ATTEMPTS):
-            points, surface_count, fixed_count = self._points(self.config.lloyd_iterations, self.samples)
-            may_change = self.config.edge_length is None and k < FINAL_ATTEMPTS - 1
-            if may_change and self._is_off(len(self._inside(points, surface_count)), EARLY_TOLERANCE):
-                continue
+            made = self._points(self.config.lloyd_iterations, self.samples)
+            if k == 0 and may_change and self._correct(len(self._inside(*made[:2])), EARLY_TOLERANCE):
+                made = self._points(self.config.lloyd_iterations, self.samples)
+            points, surface_count, fixed_count = made
             points = self._relax(points, surface_count)
-            solid, fixed_count, repairs = self._refine(points, surface_count, fixed_count)
-            self.context.record(self.steps - 1, total=self.steps, phase="mesh", tets=len(solid.tets))
-            if not may_change or not self._is_off(len(solid.tets), TOLERANCE):
+            found = self._refine(points, surface_count, fixed_count)
+            count = len(found[0].tets)
+            self.context.record(self.steps - 1, total=self.steps, phase="mesh", tets=count)
+            if abs(np.log(count / self.target)) < nearest:
+                nearest = abs(np.log(count / self.target))
+                solid, fixed, repairs = found
+            # Thin round bodies lose a quarter of their tets to repairs: the solid is what is counted.
+            if not may_change or not self._correct(count, TOLERANCE):
                 break
         for name, value, message in repairs.found:
             self.context.count(name, value, message)
-        return solid, fixed_count
+        return solid, fixed
 
-    def _is_off(self, count: int, tolerance: float) -> bool:
-        """Tell whether a number of tets is off by more than a share, and correct the base size if so."""
+    def _correct(self, count: int, tolerance: float) -> bool:
+        """Correct the base size if a number of tets is off by more than a share; tell whether it was."""
         ratio = count / self.target
         if abs(ratio - 1.0) <= tolerance:
             return False
-        self.field.fit(self.field.estimate() / ratio)
+        self.field.fit(self.field.estimate() / float(np.clip(ratio, 0.5, 2.0)))
         return True
 
     def _refine(self, points: Points, surface_count: int, fixed_count: int) -> tuple[Solid, int, _Repairs]:
@@ -248,7 +255,9 @@ class _Work:
             if score < lowest:
                 lowest, best, repairs, fixed = score, solid, found, fixed_count
                 repairs.count(
-                    "refined_places", added, "surface points added where the boundary was far from it"
+                    "refined_places",
+                    added,
+                    "surface points added where the boundary was far from it",
                 )
             if k == self.config.refine_rounds or not len(places):
                 break

@@ -46,7 +46,7 @@ def tell_closure(
         return
     share = closed_share(points, faces, clean, surface, size)
     context.count("closed_openings", openings, "openings closed by the half level set of the winding number")
-    context.count("closed_percent", round(100 * share), "percent of the boundary that closes them")
+    context.count("closed_percent", 100.0 * share, "percent of the boundary that closes them")
     if share > NOTABLE_SHARE:
         log.warning(
             "the surface was open: %d openings closed by the half level set of the winding number, "

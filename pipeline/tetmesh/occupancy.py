@@ -27,6 +27,9 @@ TURN_ROUNDS = 6
 """Rounds in which groups of both kinds may change; afterwards tets only leave, which ends for certain."""
 LAST_ROUND = 60
 
+MARGIN, DISTANCE_ERROR = 1e-3, 1e-6
+"""Overlap, relative and in diagonals, by which balls without surface are joined; distances are good to 2e-8."""
+
 _SPREAD = np.concatenate([np.full((1, 4), 0.25), np.full((4, 4), 0.1) + 0.6 * np.eye(4)])
 """Barycentric coordinates of the places that vote on a tet: its centroid, and one towards each corner."""
 
@@ -62,7 +65,7 @@ def make_occupancy(
         thin = np.flatnonzero(on_surface == 4)
         # Where the surface is farther from the centroid than the other places are, all lie on one side.
         reach = 0.6 * np.linalg.norm(points[tets[thin]] - center[thin][:, None], axis=2).max(axis=1)
-        thin = thin[clear[thin] < reach]
+        thin = thin[clear[thin] < (1.0 + MARGIN) * reach + DISTANCE_ERROR]
         votes = inside[thin].astype(np.int64)
         undecided = np.arange(len(thin))
         for first, last in ((1, 3), (3, 5)):
@@ -88,7 +91,9 @@ def _joined(neighbors: Indices, center: Points, clear: Points) -> NDArray[np.int
     second = neighbors.ravel()
     use = second > first
     first, second = first[use], second[use]
-    use = np.linalg.norm(center[first] - center[second], axis=1) < clear[first] + clear[second]
+    # Mirror images across a flat surface touch: the margin is far above the errors of the distances.
+    reach = (1.0 - MARGIN) * (clear[first] + clear[second]) - DISTANCE_ERROR
+    use = np.linalg.norm(center[first] - center[second], axis=1) < reach
     return _connect([first[use]], [second[use]], len(center))
 
 

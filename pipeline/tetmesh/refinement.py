@@ -24,7 +24,7 @@ Points = NDArray[np.float64]
 Indices = NDArray[np.int32]
 Flags = NDArray[np.bool_]
 
-FAR_FACTOR = 6.0
+FAR_FACTOR = 4.0
 """A place is far when its deviation is above this many mean deviations, within the band below."""
 NEAREST_LIMIT, FARTHEST_LIMIT = 0.05, 0.2
 """Band of the distance from which a place is far, in local edge lengths."""

@@ -111,14 +111,8 @@ def test_dirty_input_is_filled_and_what_was_found_is_told(name, caplog):
     assert mesh.labels.max() == 0
 
 
-POT = pytest.param(
-    "pot",
-    marks=pytest.mark.xfail(reason="15.6 degrees after optimize", strict=True),
-)
-
-
 @pytest.mark.nightly
-@pytest.mark.parametrize("name", [*(name for name in SURFACES if name != "pot"), POT])
+@pytest.mark.parametrize("name", SURFACES)
 def test_dirty_input_gives_good_tets(name, caplog):
     surface, mesh = fill(name, 15_000, caplog)
     better = optimize(mesh, surface=surface)

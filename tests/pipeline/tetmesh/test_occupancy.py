@@ -55,6 +55,19 @@ def test_a_manifold_labelling_stays():
     assert context.counts == {}
 
 
+def test_a_body_of_mirror_images_is_labelled_place_by_place():
+    # Tets of a grid across the flat faces of a box are mirror images: their clear balls touch in a point.
+    surface = box([-0.3] * 3, [0.3] * 3, 3)
+    query = SurfaceQuery(surface.points, surface.faces)
+    steps = np.linspace(-0.5, 0.5, 11)
+    grid = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
+    tets = tessellate(grid, np.random.default_rng(0))
+    tets = tets[(tets < len(grid)).all(axis=1)]
+    tets = tets[tet_volumes(grid, tets) > 1e-6]
+    inside = make_occupancy(query, len(grid), True)(grid, tets)
+    np.testing.assert_array_equal(inside, (np.abs(grid[tets].mean(axis=1)) < 0.3).all(axis=1))
+
+
 @pytest.mark.parametrize("is_closed", [True, False])
 def test_occupancy_follows_the_surface(is_closed):
     mesh = join(ball(levels=3), ball(radius=0.5, levels=3))
