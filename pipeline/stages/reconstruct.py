@@ -44,8 +44,7 @@ PHASES = ("planes", "vertices", "optimization", "faces", "closing", "fit", "coar
 UNEXPLAINED = 3.0
 """Distance from the surface, in units of the sample spacing, beyond which a point counts as left out."""
 LATTICE = 1.29
-"""Spacing of a triangular lattice that is as dense as a saturated Poisson-disk set, in units of its radius:
-discs of half the radius cover 54.7 % of the plane."""
+"""Spacing of a triangular lattice as dense as a saturated Poisson-disk set, in units of the radius of that."""
 NARROW = 0.45
 """Distance of a relaxed vertex from a junction line below which it is dropped, in units of the spacing."""
 TOPOLOGIES = ("any", "manifold", "closed")
@@ -152,11 +151,14 @@ class _Reconstruction:
         else:
             self.planes = estimate_planes(self.samples, samples.normals, context.device)
         self.border: BorderSamples = find_border_samples(self.samples, self.planes)
-        self.lines = FeatureLines()
-        if config.topology == "any":
-            self.lines = find_junction_lines(self.samples, self.planes, context.device)
-            if samples.normals is None:
-                self.planes = planes_beside_lines(self.samples, self.planes, self.lines)
+        self.lines = find_junction_lines(self.samples, self.planes, context.device)
+        if samples.normals is None:
+            self.planes = planes_beside_lines(self.samples, self.planes, self.lines)
+        if config.topology != "any":
+            context.count(
+                "cut_junctions", len(self.lines), "junction lines cut, as topology asks for two sides"
+            )
+            self.lines = FeatureLines()
         self.junctions = Junctions.none()
         length = self.normalization.length
         self._report(
@@ -210,7 +212,6 @@ class _Reconstruction:
             self.samples, count, self.planes.typical_spacing, self.context.rng(), self.context.device
         )
         points = self.samples[start]
-        # A saturated Poisson-disk set of this radius is as dense as a triangular lattice of this spacing.
         spacing = LATTICE * radius if radius else self.planes.typical_spacing
         laid, self.junctions = lay_vertices(self.lines, spacing)
         if len(laid):
@@ -229,9 +230,7 @@ class _Reconstruction:
         return points[self.junctions.clear(points, spacing, NARROW)]
 
     def _optimize(self, points: Points, saved: dict[str, Any]) -> Points:
-        """Let vertices follow the expected Chamfer loss; drop those whose real value fell below one half.
-        Vertices on junction lines stay.
-        """
+        """Let vertices off junction lines follow the expected Chamfer loss; drop those of low real value."""
         laid = points[: self.junctions.count].copy()
         result = optimize_points(
             points,

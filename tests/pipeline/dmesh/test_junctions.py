@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pipeline.context import RunContext
 from pipeline.dmesh.junctions import Junctions, lay_vertices
 from pipeline.errors import StageError
 from pipeline.metrics.surface import self_intersecting_faces, surface_summary
@@ -75,7 +76,9 @@ def test_three_sheets_meet_in_edges_of_three_faces(count: int) -> None:
 
 def test_other_topologies_on_request() -> None:
     cloud = PointCloud(sheets_in_a_tee(4000))
-    mesh = reconstruct(cloud, ReconstructConfig(topology="manifold"))
+    context = RunContext()
+    mesh = reconstruct(cloud, ReconstructConfig(topology="manifold"), context=context)
+    assert context.counts["cut_junctions"] == 1
     assert simplex_edges(mesh.faces)[2].max() == 2
     # The sheets of areas 4 and 2 are there, but for a slit of an edge's width where they meet.
     edge = np.sqrt(4 / np.sqrt(3) * 6 / len(mesh.faces))
