@@ -44,7 +44,7 @@ PHASES = ("planes", "vertices", "optimization", "faces", "closing", "fit", "coar
 UNEXPLAINED = 3.0
 """Distance from the surface, in units of the sample spacing, beyond which a point counts as left out."""
 LATTICE = 1.29
-"""Spacing of a triangular lattice as dense as a saturated Poisson-disk set, in units of the radius of that."""
+"""Spacing of a triangular lattice as dense as a saturated Poisson-disk set, in units of its radius."""
 NARROW = 0.45
 """Distance of a relaxed vertex from a junction line below which it is dropped, in units of the spacing."""
 TOPOLOGIES = ("any", "manifold", "closed")
