@@ -28,7 +28,7 @@ TURN_ROUNDS = 6
 LAST_ROUND = 60
 
 MARGIN, DISTANCE_ERROR = 1e-3, 1e-6
-"""Overlap, relative and in diagonals, by which balls without surface are joined; distances are good to 2e-8."""
+"""Overlap, relative and in diagonals, by which balls without surface are joined; distances err by 2e-8."""
 
 _SPREAD = np.concatenate([np.full((1, 4), 0.25), np.full((4, 4), 0.1) + 0.6 * np.eye(4)])
 """Barycentric coordinates of the places that vote on a tet: its centroid, and one towards each corner."""
