@@ -381,5 +381,5 @@ STAGE = Stage(
     config=TetrahedralizeConfig,
     inputs=("surface_mesh",),
     output="tet_mesh",
-    version=4,
+    version=5,
 )
