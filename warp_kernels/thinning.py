@@ -24,8 +24,11 @@ DROPPED = wp.constant(2)
 def thinning_round_kernel(
     grid: wp.uint64,
     points: wp.array[wp.vec3],
+    normals: wp.array[wp.vec3],
     priority: wp.array[wp.int32],
     radius: float,
+    parallel: float,
+    stretch: float,
     state: wp.array[wp.int32],
     undecided: wp.array[wp.int32],
 ):
@@ -38,7 +41,17 @@ def thinning_round_kernel(
     for j in wp.hash_grid_query(grid, x, radius):
         if priority[j] < mine and state[j] != DROPPED:
             d = points[j] - x
-            if wp.dot(d, d) < radius * radius:
+            square = wp.dot(d, d)
+            if normals.shape[0] > 0:
+                n = normals[p]
+                other = normals[j]
+                cosine = wp.dot(n, other)
+                if cosine < 0.0:
+                    other = -other
+                if wp.abs(cosine) > parallel:
+                    height = 0.5 * stretch * wp.dot(n + other, d)
+                    square += height * height
+            if square < radius * radius:
                 if state[j] == KEPT:
                     state[p] = DROPPED
                     return
@@ -52,8 +65,11 @@ def thinning_round_kernel(
 def thinning_round(
     grid: wp.HashGrid,
     points: wp.array,
+    normals: wp.array,
     priority: wp.array,
     radius: float,
+    parallel: float,
+    stretch: float,
     state: wp.array,
     undecided: wp.array,
 ) -> None:
@@ -62,6 +78,8 @@ def thinning_round(
     Args:
         grid: Hash grid over `points`, built for `radius`.
         points: Positions, shape (n,), vec3.
+        normals: Unit normals, shape (n,), vec3, or empty: heights over the mean tangent plane of two points
+            count `stretch` times where their normals are more than `parallel` (`sheets.py`).
         priority: A permutation of 0..n-1, lowest first, shape (n,).
         radius: Least distance between kept points.
         state: UNDECIDED, KEPT or DROPPED per point, shape (n,); modified.
@@ -70,7 +88,7 @@ def thinning_round(
     wp.launch(
         thinning_round_kernel,
         dim=len(points),
-        inputs=[grid.id, points, priority, radius],
+        inputs=[grid.id, points, normals, priority, radius, parallel, stretch],
         outputs=[state, undecided],
         device=points.device,
     )

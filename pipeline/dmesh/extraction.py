@@ -25,6 +25,7 @@ from pipeline.dmesh.selection import SelectionConfig, select_faces
 from pipeline.dmesh.tessellation import minimum_ball, signed_distance
 from pipeline.points.neighbors import nearest_neighbors, to_device
 from pipeline.points.sample_planes import SamplePlanes
+from pipeline.points.sheets import margin_on_sheet, neighbors_on_sheet
 from pipeline.types import Indices, Points
 
 _TRIANGLE_PLACES = np.array(
@@ -143,7 +144,11 @@ def extract_faces(
         Faces, shape (f, d), and counts: candidates, empty (no vertex inside the minimum ball), supported,
         chosen.
     """
-    faces, margin, radius = find_candidates(points, config, device)
+    normals = None
+    if planes.layered:
+        nearest, _ = nearest_neighbors(samples, 1, queries=points, device=device)
+        normals = np.ascontiguousarray(planes.normals[nearest[:, 0]])
+    faces, margin, radius = find_candidates(points, config, device, normals)
     links = None
     if junctions is not None and len(junctions.links):
         links = junctions.links
@@ -172,28 +177,60 @@ def extract_faces(
 
 
 def find_candidates(
-    points: Points, config: SelectionConfig, device: str = "cpu"
+    points: Points, config: SelectionConfig, device: str = "cpu", normals: Points | None = None
 ) -> tuple[Indices, NDArray[np.float64], NDArray[np.float64]]:
     """Join vertices with their neighbours and keep faces whose minimum ball is nearly empty and not large.
+
+    Args:
+        points: Vertices, shape (n, d).
+        normals: Unit normals of the vertices, shape (n, 3), where sheets nearly touch: then a vertex is
+            joined with the neighbours on its sheet, and only those may lie in the ball.
 
     Returns:
         Faces (f, d), margin (d - R) / R and ball radius R, shape (f,).
     """
     n, d = points.shape
-    near, distance = nearest_neighbors(points, min(config.neighbors, n - 1), device=device)
-    spacing = distance[:, :_SPACING_NEIGHBORS].mean(axis=1)
-    workspace = CandidateWorkspace(n, near.shape[1], d, device)
+    k = min(config.neighbors, n - 1)
+    if normals is None:
+        near, distance = nearest_neighbors(points, k, device=device)
+        spacing = distance[:, :_SPACING_NEIGHBORS].mean(axis=1)
+    else:
+        near, distance = neighbors_on_sheet(points, normals, k, device)
+        ring = distance[:, :_SPACING_NEIGHBORS]
+        found = np.isfinite(ring)
+        spacing = np.where(found, ring, 0).sum(axis=1) / np.maximum(found.sum(axis=1), 1)
+    workspace = CandidateWorkspace(n, k, d, device)
     # A ball of the largest radius may hold a point as deep as this; deeper ones end the search early.
     reach = -config.least_margin * config.largest_radius
     faces = workspace.find(
         to_device(points, device),
-        wp.array(spacing, dtype=wp.float64, device=device),
+        wp.array(_largest_around(near, spacing), dtype=wp.float64, device=device),
         wp.array(near, dtype=wp.int32, device=device),
         max(reach, 0.0),
     ).numpy()
     radius = minimum_ball(points, faces, device).radius
     small = radius < config.largest_radius * spacing[faces].max(axis=1)
     faces, radius = faces[small], radius[small]
-    margin = signed_distance(points, faces, device=device)[0] / radius
+    if normals is None:
+        margin = signed_distance(points, faces, device=device)[0] / radius
+    else:
+        margin = margin_on_sheet(points, normals, faces, near, device)
     keep = margin > config.least_margin
     return faces[keep], margin[keep], radius[keep]
+
+
+def _largest_around(near: NDArray[np.int32], spacing: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the largest spacing within two steps along the lists, in either direction, shape (n,).
+
+    The early end of the search compares with the mean over the corners of a face, the limit of the radius
+    with the largest of them; two steps reach from any corner to all others, so that nothing is lost.
+    """
+    n, k = near.shape
+    row = np.repeat(np.arange(n), k)[near.ravel() >= 0]
+    other = near.ravel()[near.ravel() >= 0]
+    for _ in range(2):
+        largest = spacing.copy()
+        np.maximum.at(largest, row, spacing[other])
+        np.maximum.at(largest, other, spacing[row])
+        spacing = largest
+    return spacing

@@ -22,6 +22,7 @@ from pipeline.points.border_samples import BorderSamples
 from pipeline.points.denoising import Noise
 from pipeline.points.neighbors import nearest_neighbors
 from pipeline.points.sample_planes import SamplePlanes
+from pipeline.points.sheets import nearest_on_sheet
 from pipeline.types import Points
 
 REACH = 1.5
@@ -29,6 +30,8 @@ REACH = 1.5
 
 _BENT = 0.125
 """Deviation of the shape from a plane within half a spacing, at most, in units of the noise."""
+LEAST_PER_VERTEX = 1.4
+"""Samples per vertex, at least, of vertices that are samples: thinning has to even out their distances."""
 LEAST_VERTICES = 64
 """Vertices placed at least, or all samples where there are fewer."""
 
@@ -47,6 +50,8 @@ class PlacementConfig:
     """Rounds that go to the centroid only."""
     centroid_weight: float = 0.02
     """lambda: pull towards the centroid relative to the planes."""
+    samples_per_sheet_vertex: float = 2.5
+    """Samples behind one vertex, at most, where sheets nearly touch."""
     noise_spacing: float = 8.5
     """Vertex spacing, at least, in units of the noise that was removed from the samples."""
     noise_centroid_weight: float = 0.1
@@ -61,7 +66,7 @@ class PlacementConfig:
             raise ValueError(
                 f"plain_iterations: expected 0 to iterations = {self.iterations}, got {self.plain_iterations}"
             )
-        for name in ("centroid_weight", "noise_spacing", "noise_centroid_weight"):
+        for name in ("samples_per_sheet_vertex", "centroid_weight", "noise_spacing", "noise_centroid_weight"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: expected a positive number, got {getattr(self, name)}")
 
@@ -78,6 +83,19 @@ class PlacementConfig:
             self,
             samples_per_vertex=max(self.samples_per_vertex, float(needed)),
             centroid_weight=self.noise_centroid_weight,
+        )
+
+    def for_sheets(self, sample_count: int, max_faces: int) -> PlacementConfig:
+        """Return the settings for clean samples of sheets that nearly touch.
+
+        Vertices are samples and stay where they are, exactly on their sheet: a relaxed vertex between two
+        sheets belongs to neither. They are as dense as the samples show the sheets, however few faces are
+        wanted in the end, and denser where more are wanted.
+        """
+        by_faces = sample_count / max(max_faces / 2, 1)
+        per_vertex = float(np.clip(by_faces, LEAST_PER_VERTEX, self.samples_per_sheet_vertex))
+        return replace(
+            self, samples_per_vertex=per_vertex, oversampling=np.inf, iterations=0, plain_iterations=0
         )
 
 
@@ -109,10 +127,16 @@ def relax_vertices(
     plane_rows = Quadrics.of_planes(planes.normals, samples)
     border_rows = Quadrics.of_planes(border.conormals, samples[border.index])
     x = vertices.copy()
+    near = nearest_neighbors(samples, 1, queries=x, device=device)[0][:, 0]
+    normals = np.ascontiguousarray(planes.normals[near])
     for step in range(config.iterations):
-        nearest, distance = nearest_neighbors(x, 1, queries=samples, device=device)
-        cell, distance = nearest[:, 0], distance[:, 0]
         n = len(x)
+        if planes.layered:
+            cell = nearest_on_sheet(x, normals, samples, planes.normals, device)
+            distance = np.linalg.norm(samples - x[cell], axis=1)
+        else:
+            nearest, far = nearest_neighbors(x, 1, queries=samples, device=device)
+            cell, distance = nearest[:, 0].astype(np.int64), far[:, 0]
         count = np.bincount(cell, minlength=n).astype(np.float64)
         count_1 = np.maximum(count, 1)
         centroid = cell_sum(cell, samples, n) / count_1[:, None]
@@ -130,6 +154,9 @@ def relax_vertices(
         alive[:fixed] = True
         change = np.sqrt(((moved - x)[alive] ** 2).sum(axis=1).mean())
         x = moved[alive]
+        if planes.layered:
+            moment = plane_rows.sum_over(cell, n).matrix[alive]
+            normals = np.ascontiguousarray(np.linalg.eigh(moment)[1][:, :, -1])
         if progress is not None:
             progress(step + 1, config.iterations, float(change))
     return x

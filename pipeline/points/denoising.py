@@ -15,6 +15,7 @@ import warp as wp
 from numpy.typing import NDArray
 
 from pipeline.points.neighbors import nearest_neighbors
+from pipeline.points.sheets import LARGEST_NOISE
 from pipeline.types import Points
 from warp_kernels.sample_planes import best_patch, fit_planes
 
@@ -58,6 +59,11 @@ class Noise:
         """
         limit = np.sqrt(share * self.deviation / max(self.bending, 1e-300))
         return float(min(multiple * self.deviation, limit))
+
+    @property
+    def is_small(self) -> bool:
+        """Whether sheets that nearly touch can be told from noise."""
+        return self.deviation < LARGEST_NOISE * self.spacing
 
     @property
     def is_large(self) -> bool:

@@ -56,9 +56,10 @@ def find_junction_lines(samples: Points, planes: SamplePlanes, device: str = "cp
 
     Args:
         samples: Positions, shape (m, 3).
-        planes: Their planes, sharp up to the lines.
+        planes: Their planes, sharp up to the lines; layered ones show the rays of a junction everywhere, and
+            get none.
     """
-    if samples.shape[1] != 3 or len(samples) < 4 * NEIGHBORS:
+    if samples.shape[1] != 3 or len(samples) < 4 * NEIGHBORS or planes.layered:
         return FeatureLines()
     nodes = find_nodes(samples, planes, device)
     if len(nodes.position) < 3:

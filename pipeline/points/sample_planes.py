@@ -9,6 +9,7 @@ import warp as wp
 from numpy.typing import NDArray
 
 from pipeline.points.neighbors import nearest_neighbors
+from pipeline.points.sheets import are_layered, normals_by_sheet
 from pipeline.types import Points
 from warp_kernels.sample_planes import best_patch, fit_planes
 
@@ -32,6 +33,8 @@ class SamplePlanes:
     """Mean distance to the 6 (2D: 2) nearest samples, shape (n,)."""
     neighbors: NDArray[np.int32]
     """Nearest samples without the sample itself, shape (n, k), -1 where there are fewer."""
+    layered: bool = False
+    """Whether sheets nearly touch, so that neighbours have to be told by sheet (`sheets.py`)."""
 
     @property
     def typical_spacing(self) -> float:
@@ -47,7 +50,10 @@ class SamplePlanes:
 def planes_with_normals(
     points: Points, normals: Points, residuals: NDArray[np.float64], device: str = "cpu"
 ) -> SamplePlanes:
-    """Join samples with normals that are known already, as denoising leaves them."""
+    """Join samples with normals that are known already, as denoising leaves them.
+
+    What is left of the noise looks like sheets that nearly touch, so those are not told here.
+    """
     d = points.shape[1]
     neighbors, distance = nearest_neighbors(points, min(PATCH_NEIGHBORS[d], len(points) - 1), device=device)
     spacing = distance[:, : _ring(d, neighbors.shape[1])].mean(axis=1)
@@ -58,13 +64,16 @@ def _ring(dimension: int, available: int) -> int:
     return min(6 if dimension == 3 else 2, available)
 
 
-def estimate_planes(points: Points, normals: Points | None = None, device: str = "cpu") -> SamplePlanes:
+def estimate_planes(
+    points: Points, normals: Points | None = None, device: str = "cpu", sheets: bool = True
+) -> SamplePlanes:
     """Fit a plane to every sample, then let each take the best plane among its neighbours'.
 
     Args:
         points: Distinct samples, shape (n, d), d = 2 or 3.
         normals: Normals to be used instead of the fitted ones, shape (n, d).
         device: Warp device of the fits.
+        sheets: Whether to look for sheets that nearly touch; noise looks like them.
     """
     n, d = points.shape
     k = min(PATCH_NEIGHBORS[d], n - 1)
@@ -76,5 +85,8 @@ def estimate_planes(points: Points, normals: Points | None = None, device: str =
     fitted, centers, residuals = fit_planes(x, table, min(FIT_NEIGHBORS[d], k))
     bonus = OWN_PLANE_BONUS * float(np.median(spacing))
     patch = best_patch(x, table, k, fitted, centers, residuals, bonus).numpy()
-    sharp = fitted.numpy()[patch] if normals is None else normals
-    return SamplePlanes(np.ascontiguousarray(sharp), residuals.numpy()[patch], spacing, neighbors)
+    sharp = np.ascontiguousarray(fitted.numpy()[patch] if normals is None else normals)
+    layered = sheets and d == 3 and are_layered(points, sharp, neighbors, device)
+    if layered and normals is None:
+        sharp = normals_by_sheet(points, sharp, neighbors, float(np.median(spacing)), device)
+    return SamplePlanes(sharp, residuals.numpy()[patch], spacing, neighbors, layered)

@@ -32,7 +32,7 @@ from pipeline.points.feature_lines import FeatureLines, find_junction_lines, pla
 from pipeline.points.flatness import require_surface
 from pipeline.points.normalization import Samples, normalize_samples
 from pipeline.points.sample_planes import estimate_planes, planes_with_normals
-from pipeline.points.thinning import thin
+from pipeline.points.thinning import thin_planes
 from pipeline.stages.stage import Stage
 from pipeline.topology import compact, orient_faces
 from pipeline.types import Indices, PointCloud, Points, SurfaceMesh
@@ -149,7 +149,7 @@ class _Reconstruction:
             normals = normals if samples.normals is None else samples.normals
             self.planes = planes_with_normals(self.samples, normals, residuals, context.device)
         else:
-            self.planes = estimate_planes(self.samples, samples.normals, context.device)
+            self.planes = estimate_planes(self.samples, samples.normals, context.device, self.noise.is_small)
         self.border: BorderSamples = find_border_samples(self.samples, self.planes)
         self.lines = find_junction_lines(self.samples, self.planes, context.device)
         if samples.normals is None:
@@ -207,10 +207,10 @@ class _Reconstruction:
         settings = self.config.placement
         if self.noise.is_large:
             settings = settings.for_noise(self.noise)
+        elif self.planes.layered:
+            settings = settings.for_sheets(len(self.samples), self.config.max_faces)
         count = vertex_count(len(self.samples), self.config.max_faces, self.samples.shape[1], settings)
-        start, radius = thin(
-            self.samples, count, self.planes.typical_spacing, self.context.rng(), self.context.device
-        )
+        start, radius = thin_planes(self.samples, self.planes, count, self.context.rng(), self.context.device)
         points = self.samples[start]
         spacing = LATTICE * radius if radius else self.planes.typical_spacing
         laid, self.junctions = lay_vertices(self.lines, spacing)
@@ -395,5 +395,5 @@ STAGE = Stage(
     config=ReconstructConfig,
     inputs=("point_cloud",),
     output="surface_mesh",
-    version=2,
+    version=3,
 )
