@@ -1,4 +1,4 @@
-"""Smoothing: all vertices take half of their own Newton step at once.
+"""Smoothing: all vertices take a share of their own Newton step at once.
 
 Moves that make a tet unacceptable shrink.
 """
