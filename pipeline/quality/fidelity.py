@@ -10,9 +10,9 @@ is
 
 a least-squares fit that counts distances beyond `scale` more, up to a cap (a surface finer than the mesh
 must not tear at it). With barycentric coordinates, directions and weights held the energy is quadratic in all
-vertices, `Fit`. Each vertex sees its own part of it, `Pull`; shortened steps of all vertices together are a damped
-Jacobi iteration on a mass matrix, which converges. Closest points are searched once for several steps: what
-a vertex moves along the surface changes the distances to planes only in second order.
+vertices, `Fit`. Each vertex sees its own part of it, `Pull`; shortened steps of all vertices together are a
+damped Jacobi iteration on a mass matrix, which converges. Closest points are searched once for several steps:
+what a vertex moves along the surface changes the distances to planes only in second order.
 """
 
 from __future__ import annotations

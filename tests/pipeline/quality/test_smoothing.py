@@ -42,7 +42,7 @@ def test_sweeps_converge_to_a_stationary_point():
     start = slope()
     for _ in range(200):
         smooth(state, move_surface=False)
-    # Half steps converge linearly; line searches stop at a relative decrease of 1e-6 per star.
+    # Shortened steps converge linearly; line searches stop at a relative decrease of 1e-6 per star.
     assert slope() < 1e-2 * start
 
 
