@@ -7,7 +7,8 @@ the model.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
@@ -48,6 +49,19 @@ class ChangingEnergy(Energy, Protocol):
 
     def find_pattern(self, x: wp.array) -> bool:
         """Settle the blocks that `hessian` fills at `x`; return whether `pattern` has changed since."""
+
+
+@contextmanager
+def exact_hessian(energy: Energy) -> Iterator[None]:
+    """Leave the projection of the Hessian of an energy out for a while."""
+    before = getattr(energy, "is_projected", None)
+    if before is not None:
+        energy.is_projected = False  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        if before is not None:
+            energy.is_projected = before  # type: ignore[attr-defined]
 
 
 def empty_pattern() -> tuple[NDArray[np.int32], NDArray[np.int32]]:

@@ -10,15 +10,13 @@ Source: Li et al. 2020, Incremental Potential Contact, section 5.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
-from sim.energy import Energy, diagonal_pattern, total
+from sim.energy import Energy, diagonal_pattern, exact_hessian, total
 from sim.model import SoftBodyModel
 from warp_kernels import friction
 
@@ -29,19 +27,6 @@ class Contact(Energy, Protocol):
     """An energy whose gradient at a vertex is minus the contact force."""
 
     model: SoftBodyModel
-
-
-@contextmanager
-def exact_hessian(energy: Energy) -> Iterator[None]:
-    """Leave the projection of the Hessian of an energy out for a while."""
-    before = getattr(energy, "is_projected", None)
-    if before is not None:
-        energy.is_projected = False  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
-        if before is not None:
-            energy.is_projected = before  # type: ignore[attr-defined]
 
 
 class FrictionSettings:

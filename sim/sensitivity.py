@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 
 from sim.damping import MassDamping, StiffnessDamping
 from sim.damping_sensitivity import damping_slopes
-from sim.energy import DeadLoad, Elastic, Energy, Gravity, GroundContact, Inertia
-from sim.friction import Friction, exact_hessian
+from sim.energy import DeadLoad, Elastic, Energy, Gravity, GroundContact, Inertia, exact_hessian
+from sim.friction import Friction
 from sim.model import SoftBodyModel
 from sim.nodal_volume import AveragedElastic
 from sim.obstacles import SphereContact

@@ -22,6 +22,7 @@ et al. 2023, Pitfalls of Projection, for leaving it out.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import cast
@@ -30,7 +31,7 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
-from sim.energy import ChangingEnergy, Elastic, Energy
+from sim.energy import ChangingEnergy, Elastic, Energy, exact_hessian
 from sim.errors import SimulationDiverged
 from sim.linear_solver import BlockMatrix, LinearSolver, make_linear_solver
 from sim.model import SoftBodyModel
@@ -111,6 +112,12 @@ class Newton:
         self.free = np.ones((model.vertex_count, 3)) if free is None else np.asarray(free, dtype=np.float64)
         self._make_matrix()
         self.elastic = next((e for e in self.energies if isinstance(e, Elastic)), None)
+        curved = [e for e in self.energies if hasattr(e, "is_projected")]
+        alone: list[Energy] = [e for e in curved if e is self.elastic]
+        self._exact_choices: list[list[Energy]] = [group for group in (curved, alone) if group]
+        """Energies whose exact Hessian is tried together, one group after the other."""
+        if len(curved) == len(alone):
+            self._exact_choices = self._exact_choices[:1]
         n, device = model.vertex_count, model.device
         self._g, self._b, self._dx, self._trial, self._work = (
             wp.zeros(n, dtype=wp.vec3d, device=device) for _ in range(5)
@@ -229,17 +236,22 @@ class Newton:
         )  # fmt: skip
 
     def _direction(self, x: wp.array, forcing: float, is_slow: bool) -> int:
-        """Solve for self._dx, with the exact Hessian where the projected one is slow and it is definite."""
+        """Solve for self._dx; where the projected Hessian is slow with the exact one, if it is definite.
+
+        Tried in turn: exact in all energies, and in the elastic one alone.
+        """
         self._wait -= 1
-        if is_slow and self._wait < 0 and self.elastic is not None:
-            self.elastic.is_projected = False
-            try:
-                self.assemble(x)
-                return self.linear_solver.solve(self._b, self._dx, forcing, is_definite=False)
-            except ArithmeticError:
-                self._wait = _WAIT
-            finally:
-                self.elastic.is_projected = True
+        if is_slow and self._wait < 0:
+            for energies in self._exact_choices:
+                try:
+                    with ExitStack() as stack:
+                        for energy in energies:
+                            stack.enter_context(exact_hessian(energy))
+                        self.assemble(x)
+                    return self.linear_solver.solve(self._b, self._dx, forcing, is_definite=False)
+                except ArithmeticError:
+                    continue
+            self._wait = _WAIT
         self.assemble(x)
         return self.linear_solver.solve(self._b, self._dx, forcing)
 
