@@ -109,7 +109,7 @@ def test_two_bodies_that_fall_on_each_other_never_cross() -> None:
 @pytest.mark.nightly
 def test_two_hundred_pairs_of_bodies_never_cross() -> None:
     failures = {seed: error for seed in range(200) if (error := fall(seed)) is not None}
-    # Soft bodies that are thrown flat in one step of 30 ms need more than 200 iterations: 2 % may.
+    # Bodies that collapse under their own weight may need more than 200 iterations: 2 % of the falls.
     assert len(failures) <= 4, failures
 
 
