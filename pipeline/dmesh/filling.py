@@ -248,6 +248,60 @@ def fill_holes(
     return faces, np.concatenate(failed) if failed else np.zeros(0, dtype=np.int64)
 
 
+def fill_at_links(surface: Surface, faces: Indices, longest: int = SMALL_LOOP) -> Indices:
+    """Close holes that a link of a junction line bounds: open edges lead from one of its ends to the other.
+
+    Such a hole is no loop of open edges, as the faces of the other sheets use the link.
+    """
+    if surface.links is None or not len(surface.links):
+        return faces
+    key = EdgeKeys(len(surface.points))
+    edges, following = _open_edges(faces)
+    for a, b in surface.links.tolist():
+        if a not in following or b not in following:
+            continue
+        path = _shortest_path(following, a, b, longest)
+        if path is None or len(path) < 3:
+            continue
+        known = set(key.of(edges).tolist()) - set(key.of(np.array([[a, b]])).tolist())
+        patch = triangulate_loop(surface, np.array(path), known, key)
+        if patch is None or _largest_gap(surface, patch) > surface.config.largest_gap:
+            continue
+        trial = np.concatenate([faces, patch]).astype(np.int32)
+        new = np.arange(len(faces), len(trial))
+        if not self_intersecting_faces(surface.points, trial, new, surface.device)[new].any():
+            faces = trial
+            edges, following = _open_edges(faces)
+    return faces
+
+
+def _open_edges(faces: Indices) -> tuple[Indices, dict[int, list[int]]]:
+    """Return all edges, and the neighbours of each vertex over open ones."""
+    edges, _, uses = simplex_edges(faces)
+    following: dict[int, list[int]] = {}
+    for p, q in edges[uses == 1].tolist():
+        following.setdefault(p, []).append(q)
+        following.setdefault(q, []).append(p)
+    return edges, following
+
+
+def _shortest_path(following: dict[int, list[int]], start: int, end: int, longest: int) -> list[int] | None:
+    """Return the vertices from start to end over at most `longest` steps, not the one step between them."""
+    paths = [[start]]
+    seen = {start}
+    for _ in range(longest):
+        longer = []
+        for path in paths:
+            for v in following.get(path[-1], []):
+                if v == end and len(path) > 1:
+                    return [*path, v]
+                if v not in seen and v != end:
+                    seen.add(v)
+                    longer.append([*path, v])
+        paths = longer
+    return None
+
+
 def _lies_over(surface: Surface, query: SurfaceQuery, faces: Indices) -> bool:
     """Whether triangles cross a surface that explains the samples nearest to them already."""
     places = np.einsum("wk,fkx->fwx", PLACES[3], surface.points[faces]).reshape(-1, 3)

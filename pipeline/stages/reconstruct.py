@@ -16,7 +16,7 @@ from pipeline.context import RunContext
 from pipeline.dmesh.coarsening import CoarseningConfig, CollapsingMesh, sample_quadrics
 from pipeline.dmesh.curing import cure
 from pipeline.dmesh.extraction import extract_faces
-from pipeline.dmesh.filling import Surface, close_curves, drop_specks, zip_gaps
+from pipeline.dmesh.filling import Surface, close_curves, drop_specks, fill_at_links, zip_gaps
 from pipeline.dmesh.flipping import flip_edges
 from pipeline.dmesh.junctions import Junctions, lay_vertices
 from pipeline.dmesh.optimization import OptimizationConfig, optimize_points
@@ -272,7 +272,7 @@ class _Reconstruction:
         faces = drop_specks(chosen)
         specks = len(chosen) - len(faces)
         self._report("closing", 0, 2)
-        faces = zip_gaps(view, faces)
+        faces = fill_at_links(view, zip_gaps(view, faces))
         self._report("closing", 1, 2)
         cured = cure(view, faces)
         faces, count = cured.faces, self.context.count

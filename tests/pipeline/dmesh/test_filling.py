@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from pipeline.dmesh.curing import cure, orient_along_tree, unpinch
-from pipeline.dmesh.filling import Surface, boundary_loops, close_curves, drop_specks, fill_holes, zip_gaps
+from pipeline.dmesh.filling import (
+    Surface,
+    boundary_loops,
+    close_curves,
+    drop_specks,
+    fill_at_links,
+    fill_holes,
+    zip_gaps,
+)
 from pipeline.dmesh.selection import SelectionConfig
 from pipeline.metrics.surface import self_intersecting_faces, surface_summary
 from pipeline.points.sample_planes import estimate_planes
@@ -85,6 +93,29 @@ def test_the_border_of_a_sheet_is_no_hole() -> None:
     filled, _ = fill_holes(sheet, np.delete(faces, inner, axis=0))
     assert len(inner) > 6
     assert len(boundary_loops(filled)) == 1
+
+
+def test_a_hole_beside_a_junction_is_closed() -> None:
+    # Three pages meet in the z axis; the third lacks a face on the line, and so do its open edges a link.
+    j, z = np.meshgrid(np.arange(4), np.arange(5), indexing="ij")
+    page = np.concatenate(
+        [[[a, b, c], [a, c, d]] for a, b, c, d in ((5 * r + k, 5 * r + k + 5, 5 * r + k + 6, 5 * r + k + 1)
+         for r in range(3) for k in range(4))]
+    )  # fmt: skip
+    angles = np.radians([0, 120, 240])
+    points = np.concatenate(
+        [np.column_stack([j.ravel() * np.cos(a), j.ravel() * np.sin(a), z.ravel()]) for a in angles]
+    )
+    faces = np.concatenate([np.where(page < 5, page, page + 20 * k) for k in range(3)]).astype(np.int32)
+    links = np.column_stack([np.arange(4), np.arange(1, 5)])
+    rng = np.random.default_rng(0)
+    corners = points[faces[rng.integers(0, len(faces), 4000)]]
+    samples = np.einsum("nk,nkx->nx", rng.dirichlet(np.ones(3), 4000), corners)
+    surface = Surface(points, samples, estimate_planes(samples), SelectionConfig(), links=links)
+    gone = np.flatnonzero((faces == 1).any(axis=1) & (faces == 2).any(axis=1))[-1]
+    filled = fill_at_links(surface, np.delete(faces, gone, axis=0))
+    np.testing.assert_array_equal(np.sort(filled[-1]), np.sort(faces[gone]))
+    assert len(fill_at_links(surface, faces)) == len(faces)
 
 
 def test_gaps_are_zipped(sphere: tuple[Surface, np.ndarray]) -> None:
