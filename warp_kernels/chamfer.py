@@ -24,9 +24,7 @@ from typing import Any
 
 import warp as wp
 
-from warp_kernels.checks import check_array
-from warp_kernels.launch import launch_sliced
-from warp_kernels.simplex import at_weights, closest_weights, corner
+from warp_kernels.simplex import at_weights, closest_weights
 
 wp.set_module_options({"enable_backward": False})
 
@@ -56,71 +54,6 @@ def gap_to(points: wp.array[Any], face: Any, w: wp.vec3d, x: Any):
     delta = at_weights(points, face, w) - x
     d = wp.length(delta)
     return d, delta / wp.max(d, wp.float64(1.0e-300))
-
-
-@wp.kernel
-def count_corners_kernel(faces: wp.array[Any], count: wp.array[wp.int32]):
-    f = wp.tid()
-    for i in range(3):
-        v = corner(faces[f], i)
-        if v >= 0:
-            wp.atomic_add(count, v + 1, 1)
-
-
-@wp.kernel
-def fill_corners_kernel(faces: wp.array[Any], cursor: wp.array[wp.int32], face_of: wp.array[wp.int32]):
-    f = wp.tid()
-    for i in range(3):
-        v = corner(faces[f], i)
-        if v >= 0:
-            face_of[wp.atomic_add(cursor, v, 1)] = f
-
-
-@wp.kernel
-def nearest_faces_kernel(
-    offset: int,
-    points: wp.array[Any],
-    faces: wp.array[Any],
-    prob: wp.array[wp.float64],
-    least_prob: wp.float64,
-    targets: wp.array[Any],
-    near_vertex: wp.array2d[wp.int32],
-    face_start: wp.array[wp.int32],
-    face_of: wp.array[wp.int32],
-    layer: wp.array2d[wp.int32],
-):
-    i = wp.tid() + offset
-    x = targets[i]
-    distance = vec8d()
-    found = vec8i()
-    for k in range(LAYERS):
-        distance[k] = wp.float64(wp.inf)
-        found[k] = -1
-    for j in range(near_vertex.shape[1]):
-        v = near_vertex[i, j]
-        if v >= 0:
-            for s in range(face_start[v], face_start[v + 1]):
-                f = face_of[s]
-                if prob[f] >= least_prob:
-                    d, unit = gap_to(points, faces[f], closest_weights(points, faces[f], x), x)
-                    last = LAYERS - 1
-                    if d < distance[last] or (d == distance[last] and f < found[last]):
-                        seen = bool(False)
-                        for k in range(LAYERS):
-                            if found[k] == f:
-                                seen = True
-                        if not seen:
-                            k = int(LAYERS - 1)
-                            while k > 0 and (
-                                distance[k - 1] > d or (distance[k - 1] == d and found[k - 1] > f)
-                            ):
-                                distance[k] = distance[k - 1]
-                                found[k] = found[k - 1]
-                                k -= 1
-                            distance[k] = d
-                            found[k] = f
-    for k in range(LAYERS):
-        layer[i, k] = found[k]
 
 
 @wp.kernel
@@ -177,14 +110,6 @@ def targets_to_faces_kernel(
 
 
 @wp.kernel
-def face_places_kernel(
-    points: wp.array[Any], faces: wp.array[Any], places: wp.array[wp.vec3d], out: wp.array2d[Any]
-):
-    f, s = wp.tid()
-    out[f, s] = at_weights(points, faces[f], places[s])
-
-
-@wp.kernel
 def faces_to_targets_kernel(
     points: wp.array[Any],
     faces: wp.array[Any],
@@ -217,53 +142,12 @@ def faces_to_targets_kernel(
 
 
 for _vector, _face in ((wp.vec2d, wp.vec2i), (wp.vec3d, wp.vec3i)):
-    _points, _faces, _rows = wp.array(dtype=_vector), wp.array(dtype=_face), wp.array2d(dtype=_vector)
+    _points, _faces = wp.array(dtype=_vector), wp.array(dtype=_face)
     _both = {"points": _points, "faces": _faces}
-    wp.overload(count_corners_kernel, {"faces": _faces})
-    wp.overload(fill_corners_kernel, {"faces": _faces})
-    wp.overload(nearest_faces_kernel, {**_both, "targets": _points})
     wp.overload(targets_to_faces_kernel, {**_both, "targets": _points, "points_gradient": _points})
-    wp.overload(face_places_kernel, {**_both, "out": _rows})
     wp.overload(
         faces_to_targets_kernel,
         {**_both, "targets": _points, "normals": _points, "points_gradient": _points},
-    )
-
-
-def faces_of_vertices(faces: wp.array, count: int) -> tuple[wp.array, wp.array]:
-    """Return the faces of each of `count` vertices: row start (count + 1,) and face numbers (corners,)."""
-    device = faces.device
-    counts = wp.zeros(count + 1, dtype=wp.int32, device=device)
-    wp.launch(count_corners_kernel, dim=faces.shape[0], inputs=[faces], outputs=[counts], device=device)
-    start = wp.empty(count + 1, dtype=wp.int32, device=device)
-    wp.utils.array_scan(counts, start, inclusive=True)
-    corners = faces.shape[0] * (2 if faces.dtype is wp.vec2i else 3)
-    face_of = wp.empty(corners, dtype=wp.int32, device=device)
-    wp.launch(
-        fill_corners_kernel,
-        dim=faces.shape[0],
-        inputs=[faces, wp.clone(start)],
-        outputs=[face_of],
-        device=device,
-    )
-    return start, face_of
-
-
-def nearest_faces(points, faces, prob, least_prob, targets, near_vertex, face_start, face_of, out) -> None:
-    """Write the `LAYERS` nearest faces of each target among those at its near vertices, shape (m, LAYERS).
-
-    Args:
-        prob: Probability per face, shape (f,); those below `least_prob` are left out.
-        near_vertex: Vertices near each target, shape (m, k).
-        face_start, face_of: Faces of each vertex, as `faces_of_vertices` gives them.
-    """
-    check_array("out", out, wp.int32, (targets.shape[0], LAYERS))
-    launch_sliced(
-        nearest_faces_kernel,
-        targets.shape[0],
-        [points, faces, prob, wp.float64(least_prob), targets, near_vertex, face_start, face_of],
-        [out],
-        points.device,
     )
 
 
@@ -278,17 +162,6 @@ def targets_to_faces(
         outputs=[loss, points_gradient, prob_gradient],
         device=points.device,
         record_tape=False,
-    )
-
-
-def face_places(points, faces, places, out) -> None:
-    """Write the places of each face with barycentric weights `places` (s,), shape (f, s)."""
-    wp.launch(
-        face_places_kernel,
-        dim=(faces.shape[0], places.shape[0]),
-        inputs=[points, faces, places],
-        outputs=[out],
-        device=points.device,
     )
 
 

@@ -11,6 +11,7 @@ from pipeline.dmesh.tessellation import MinimumBallTessellation
 from pipeline.points.neighbors import PointCells, to_device
 from pipeline.types import Points
 from warp_kernels import chamfer as kernels
+from warp_kernels import chamfer_lists as lists
 
 PLACES = {
     2: np.array([[5 / 6, 1 / 6, 0], [1 / 2, 1 / 2, 0], [1 / 6, 5 / 6, 0]]),
@@ -73,19 +74,17 @@ class ExpectedChamfer:
         self._batch = self._targets if batch is None else to_device(self._all[batch], self.device)
         m = self._batch.shape[0]
         near, _ = tessellation.cells.nearest(self.near_vertices, self._batch)
-        start, face_of = kernels.faces_of_vertices(faces, features.count)
+        start, face_of = lists.faces_of_vertices(faces, features.count)
         self._layer = wp.empty((m, kernels.LAYERS), dtype=wp.int32, device=self.device)
-        kernels.nearest_faces(
+        lists.nearest_faces(
             points, faces, prob, self.least_probability, self._batch, near, start, face_of, self._layer
         )
         s = self._places.shape[0]
         places = wp.empty((count, s), dtype=points.dtype, device=self.device)
-        kernels.face_places(points, faces, self._places, places)
+        lists.face_places(points, faces, self._places, places)
         index, _ = self.cells.nearest(1, places.reshape((count * s,)))
         self._nearest_target = index.reshape((count, s))
-        self._weight: wp.array = wp.array(
-            self._face_weights(features, faces, prob), dtype=wp.float64, device=self.device
-        )
+        self._weight = lists.face_weights(points, faces, prob, self.least_probability)
         self._target_loss = wp.zeros(m, dtype=wp.float64, device=self.device)
         self._face_loss = wp.zeros(count, dtype=wp.float64, device=self.device)
 
@@ -126,16 +125,3 @@ class ExpectedChamfer:
     def value(self) -> tuple[float, float]:
         """Read back the last value: targets to faces, faces to targets [unit of the points]."""
         return float(self._target_loss.numpy().sum()), float(self._face_loss.numpy().sum())
-
-    def _face_weights(self, features: PointFeatures, faces: wp.array, prob: wp.array) -> NDArray[np.float64]:
-        """Area of each likely face over the expected area of the mesh."""
-        p = features.points.numpy()
-        f = faces.numpy()
-        edges = p[f[:, 1:]] - p[f[:, :1]]
-        gram = np.einsum("fid,fjd->fij", edges, edges)
-        area = np.sqrt(np.maximum(np.linalg.det(gram), 0.0)) / (1.0 if p.shape[1] == 2 else 2.0)
-        likely = prob.numpy()
-        expected = float((area * likely).sum())
-        if expected <= 0.0:
-            return np.zeros(len(f))
-        return np.where(likely >= self.least_probability, area / expected, 0.0)

@@ -7,6 +7,7 @@ import pytest
 import warp as wp
 
 from warp_kernels import chamfer as kernels
+from warp_kernels import chamfer_lists as lists
 
 FALLBACK = 2.5
 
@@ -33,11 +34,11 @@ class Case:
         self.nearest = rng.integers(0, 25, size=(6, 4)).astype(np.int32)
         self.area = rng.random(6)
         all_vertices = np.tile(np.arange(30, dtype=np.int32), (25, 1))
-        start, face_of = kernels.faces_of_vertices(self.face, 30)
+        start, face_of = lists.faces_of_vertices(self.face, 30)
         self.layer = wp.empty((25, kernels.LAYERS), dtype=wp.int32, device=device)
         near = wp.array(all_vertices, dtype=wp.int32, device=device)
         x, prob = self.upload(self.points, self.prob)
-        kernels.nearest_faces(x, self.face, prob, 0.0, self.target, near, start, face_of, self.layer)
+        lists.nearest_faces(x, self.face, prob, 0.0, self.target, near, start, face_of, self.layer)
 
     def upload(self, points: np.ndarray, prob: np.ndarray) -> tuple[wp.array, wp.array]:
         return (
@@ -135,7 +136,23 @@ def test_a_target_on_a_face_has_a_finite_gradient(d: int, device: str) -> None:
 @pytest.mark.parametrize("d", [2, 3])
 def test_faces_of_vertices_lists_every_corner_once(d: int, device: str) -> None:
     case = Case(d, device)
-    start, face_of = (a.numpy() for a in kernels.faces_of_vertices(case.face, 30))
+    start, face_of = (a.numpy() for a in lists.faces_of_vertices(case.face, 30))
     for v in range(30):
         wanted = np.flatnonzero((case.faces == v).any(axis=1))
         np.testing.assert_array_equal(np.sort(face_of[start[v] : start[v + 1]]), wanted)
+
+
+@pytest.mark.parametrize("d", [2, 3])
+def test_face_weights_are_shares_of_the_expected_size(d: int, device: str) -> None:
+    case = Case(d, device)
+    case.prob[2] = 1e-6
+    x, prob = case.upload(case.points, case.prob)
+    weight = lists.face_weights(x, case.face, prob, 1e-3).numpy()
+    edges = case.points[case.faces[:, 1:]] - case.points[case.faces[:, :1]]
+    size = np.sqrt(np.linalg.det(np.einsum("fid,fjd->fij", edges, edges))) / (d - 1)
+    wanted = size / (case.prob * size).sum()
+    wanted[2] = 0  # unlikely
+    # The determinant loses digits on slender triangles.
+    np.testing.assert_allclose(weight, wanted, rtol=1e-10)
+    nowhere = lists.face_weights(x, case.face, wp.zeros_like(prob), 1e-3).numpy()
+    assert (nowhere == 0).all()
