@@ -265,6 +265,11 @@ class SimReport:
     """name, youngs_modulus [Pa], poissons_ratio, density [kg/m^3] and friction coefficients."""
     motions: dict[str, Motion] = field(default_factory=dict, compare=False, repr=False)
     """Per scenario that was solved: where the points were."""
+    last_states: dict[str, dict[str, NDArray[np.float64]]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
+    """Per scenario that was not solved, of its last good state: "positions" [m], Z up, and, of motions in
+    time, "velocities" [m/s], shape (n, 3) each, in the order of `motions`."""
 
     @property
     def passed(self) -> bool:

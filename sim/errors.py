@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,3 +36,12 @@ class SimulationDiverged(RuntimeError):
         self.positions = positions
         self.velocities = velocities
         self.details = details or {}
+
+    def last_state(self) -> dict[str, NDArray[np.float64]]:
+        """Return what is known of the last good state: "positions" [m], "velocities" [m/s], (n, 3) each."""
+        known = {"positions": self.positions, "velocities": self.velocities}
+        return {name: values for name, values in known.items() if values is not None}
+
+    def save(self, path: str | Path) -> None:
+        """Write the last good state, the step and the term to a NumPy archive (.npz)."""
+        np.savez(path, step=self.step, term=self.term, **self.last_state())  # type: ignore[arg-type]

@@ -35,7 +35,8 @@ def save_artifact(
 
     Point clouds: `name.npz`. Surfaces: and `.ply`. Tetrahedral meshes: and `.msh`; `sim_mesh` also `.vtu`,
     with `cell_data` (arrays per tet, such as `tet_quality`). Reports: `name.json`, and the motion of each
-    scenario in an archive that it names. Assets: `name.json` and its own files.
+    scenario, or the last good state of one that was not solved, in an archive that it names. Assets:
+    `name.json` and its own files.
 
     Raises:
         OutputError: A file cannot be written.
@@ -43,9 +44,12 @@ def save_artifact(
     """
     folder = Path(folder)
     if isinstance(value, SimReport):
-        motions = {scenario: _motion_file(name, scenario) for scenario in value.motions}
+        motions = {scenario: _scenario_file(name, "frames", scenario) for scenario in value.motions}
+        states = {scenario: _scenario_file(name, "diverged", scenario) for scenario in value.last_states}
         files = [_write_motion(folder / motions[key], motion) for key, motion in value.motions.items()]
-        return [_write_json(folder / f"{name}.json", _report_dict(value) | {"motions": motions}), *files]
+        files += [_write_arrays(folder / states[key], state) for key, state in value.last_states.items()]
+        document = _report_dict(value) | {"motions": motions, "last_states": states}
+        return [_write_json(folder / f"{name}.json", document), *files]
     if isinstance(value, Asset):
         return [_write_json(folder / f"{name}.json", _asset_dict(value, folder)), *value.paths.values()]
     if not isinstance(value, PointCloud | SurfaceMesh | TetMesh):
@@ -129,22 +133,33 @@ def _to_report(data: dict[str, Any], folder: Path) -> SimReport:
     names = [field.name for field in dataclasses.fields(Check)]
     checks = tuple(Check(**{n: c[n] for n in names if n in c}) for c in data["checks"])
     # Only names of files beside the report: a report that came from elsewhere must not reach further.
-    files = {str(key): folder / Path(name).name for key, name in data.get("motions", {}).items()}
-    motions = {key: _read_motion(path) for key, path in files.items() if path.is_file()}
+    motions, states = (
+        {str(key): folder / Path(name).name for key, name in data.get(group, {}).items()}
+        for group in ("motions", "last_states")
+    )
     return SimReport(
-        checks, data.get("metrics", {}), data.get("scenarios", {}), data.get("material", {}), motions
+        checks,
+        data.get("metrics", {}),
+        data.get("scenarios", {}),
+        data.get("material", {}),
+        {key: _read_motion(path) for key, path in motions.items() if path.is_file()},
+        {key: read_arrays(path) for key, path in states.items() if path.is_file()},
     )
 
 
-def _motion_file(name: str, scenario: str) -> str:
-    """File of the motion of a scenario, beside the report `name`."""
+def _scenario_file(name: str, kind: str, scenario: str) -> str:
+    """File of the arrays of a scenario, beside the report `name`."""
     prefix = "" if name == "sim_report" else f"{name}_"
-    return f"{prefix}frames_{scenario}.npz"
+    return f"{prefix}{kind}_{scenario}.npz"
 
 
 def _write_motion(path: Path, motion: Motion) -> Path:
+    return _write_arrays(path, {"times": motion.times, "points": motion.points})
+
+
+def _write_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> Path:
     with atomic_path(path) as part:
-        np.savez(part, times=motion.times, points=motion.points)
+        np.savez(part, **arrays)  # type: ignore[arg-type]
     return path
 
 

@@ -2,7 +2,7 @@
 
 The mesh is taken to metres and Z up. `sim.readiness` says what it will cost and where it is fragile, the
 scenarios say what happens to it, `CHECKS` says which numbers have a limit. A scenario that cannot be solved
-does not stop the stage: its error stands in the report and its checks fail.
+does not stop the stage: its error stands in the report, its last good state beside it, and its checks fail.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, is_dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.context import RunContext
 from pipeline.errors import InvalidMeshError
@@ -237,7 +238,7 @@ def validate(
 
     context.record(0, total=1, phase="readiness")
     metrics = _metrics(model, mesh, loose, config)
-    scenarios, motions = _scenarios(model, config, context)
+    scenarios, motions, states = _scenarios(model, config, context)
     values = {"metrics": metrics, "scenarios": scenarios}
     return SimReport(
         checks=tuple(_checks(values, config)),
@@ -252,6 +253,7 @@ def validate(
             "dynamic_friction": float(config.material.dynamic_friction),
         },
         motions=motions,
+        last_states=states,
     )
 
 
@@ -284,34 +286,34 @@ def _metrics(model: SoftBodyModel, mesh: TetMesh, loose: int, config: ValidateCo
 
 def _scenarios(
     model: SoftBodyModel, config: ValidateConfig, context: RunContext
-) -> tuple[dict[str, Any], dict[str, Motion]]:
+) -> tuple[dict[str, Any], dict[str, Motion], dict[str, dict[str, NDArray[np.float64]]]]:
     """Run every scenario, or take it from the checkpoint of an interrupted run."""
     saved = context.restore()
+    # Entries under the name of their scenario, arrays under "scenario.name".
     kept = {} if saved is None else dict(saved[1])
-    motions = {
-        name: Motion(kept.pop(f"{name}.times"), kept.pop(f"{name}.points"))
-        for name in [key.removesuffix(".times") for key in kept if key.endswith(".times")]
-    }
-    done = {name: json.loads(array.tobytes()) for name, array in kept.items()}
     for number, (name, settings) in enumerate(config.scenarios.items(), start=1):
-        if name in done:
+        if name in kept:
             continue
-        done[name], motion = _run(model, name, settings, config, context)
-        if motion is not None:
-            motions[name] = motion
-        arrays: dict[str, Any] = {
-            key: np.frombuffer(json.dumps(entry).encode(), np.uint8) for key, entry in done.items()
-        }
-        for key, motion in motions.items():
-            arrays |= {f"{key}.times": motion.times, f"{key}.points": motion.points}
-        context.checkpoint(number, **arrays)
-    order = list(config.scenarios)
-    return {name: done[name] for name in order}, {name: motions[name] for name in order if name in motions}
+        entry, arrays = _run(model, name, settings, config, context)
+        kept[name] = np.frombuffer(json.dumps(entry).encode(), np.uint8)
+        kept |= {f"{name}.{key}": array for key, array in arrays.items()}
+        context.checkpoint(number, **kept)
+    done, motions, states = {}, {}, {}
+    for name in config.scenarios:
+        done[name] = json.loads(kept[name].tobytes())
+        if f"{name}.times" in kept:
+            motions[name] = Motion(kept[f"{name}.times"], kept[f"{name}.points"])
+        if f"{name}.positions" in kept:
+            keys = [key for key in ("positions", "velocities") if f"{name}.{key}" in kept]
+            states[name] = {key: kept[f"{name}.{key}"] for key in keys}
+    return done, motions, states
 
 
 def _run(
     model: SoftBodyModel, name: str, settings: dict[str, Any], config: ValidateConfig, context: RunContext
-) -> tuple[dict[str, Any], Motion | None]:
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Return the entry of the report and the arrays to keep: the motion, or the last good state."""
+
     def record(step: int, total: int | None = None, **values: float) -> None:
         context.record(step, total=total, phase=name, **values)
 
@@ -320,7 +322,7 @@ def _run(
         scenario = make_scenario(name, settings)
         found = scenario.run(model, config.solver, record)
     except SimulationDiverged as error:
-        log.warning("scenario %s was not solved: %s", name, error)
+        log.warning("scenario %s was not solved: %s; its last good state is kept", name, error)
         inner = {key: float(value) for key, value in error.details.items()}
         return entry | {
             "status": "failed",
@@ -328,7 +330,7 @@ def _run(
             "step": error.step,
             "term": error.term,
             **inner,
-        }, None
+        }, error.last_state()
     entry |= {"results": found.results, "series": found.series, "worst": found.worst}
     entry |= {"value_name": scenario.value_name, "unit": scenario.unit}
     if config.scenario_errors != "none":
@@ -338,11 +340,11 @@ def _run(
     return entry, _motion(found)
 
 
-def _motion(found: ScenarioResult) -> Motion | None:
+def _motion(found: ScenarioResult) -> dict[str, NDArray[Any]]:
     """The kept positions with their times; steps of equilibrium, which have no time, run from 0 to 1."""
     count = len(found.frames)
     if count < 2:
-        return None
+        return {}
     steps = np.asarray(found.series.get("time", [0.0, 1.0]))
     rows = np.linspace(0.0, len(steps) - 1.0, count)
     if "time" in found.series:
@@ -350,7 +352,7 @@ def _motion(found: ScenarioResult) -> Motion | None:
     times = np.interp(rows, np.arange(len(steps)), steps)
     if (np.diff(times) <= 0.0).any():  # more frames than steps: only their order is known
         times = np.linspace(0.0, 1.0, count)
-    return Motion(times, np.asarray(found.frames, dtype=np.float32))
+    return {"times": times, "points": np.asarray(found.frames, dtype=np.float32)}
 
 
 def _checks(values: dict[str, Any], config: ValidateConfig) -> Iterable[Check]:
@@ -372,4 +374,4 @@ def _round_up(value: float) -> float:
     return float(np.ceil(value / digit) * digit)
 
 
-STAGE = Stage("validate", validate, ValidateConfig, ("sim_mesh",), "sim_report", version=2)
+STAGE = Stage("validate", validate, ValidateConfig, ("sim_mesh",), "sim_report", version=3)

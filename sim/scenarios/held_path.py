@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from sim.energy import Energy
+from sim.errors import SimulationDiverged
 from sim.model import SoftBodyModel
 from sim.quadratic import elastic_of
 from sim.scenarios.scenario import Floats, Record, ScenarioResult, Tally, frame_steps
@@ -40,6 +41,9 @@ def follow_path(
         `series`: "done", what `measure` says, "inversions", "smallest_volume_ratio"; `results`: the last of
         each, the tally, "residual" over the force scale, and "energy_balance": |work of the held vertices -
         elastic energy| over that energy, by the trapezoidal rule between steps.
+
+    Raises:
+        SimulationDiverged: An equilibrium was not found; carries the one before it.
     """
     elastic = elastic_of(model)
     newton = Newton(model, [elastic, *energies], solver, free=free)
@@ -52,7 +56,11 @@ def follow_path(
     for number in range(steps):
         done = (number + 1) / steps
         before, last_force = positions, force
-        positions, result = newton.solve(place(done, number / steps, positions), step=number)
+        try:
+            positions, result = newton.solve(place(done, number / steps, positions), step=number)
+        except SimulationDiverged as error:
+            error.positions = before
+            raise
         ratios = tally.add(result, positions)
         residual = result.residual / max(result.scale, 1e-300)
         gradient.zero_()

@@ -1,4 +1,4 @@
-"""Pull a body through a rigid ring that is too narrow for it."""
+"""Pull a body through a rigid ring that is too narrow for it; its surface feels the ring and itself."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sim.scenarios.scenario import (
     frame_steps,
     silent,
 )
-from sim.self_contact import MeshContact
+from sim.self_contact import SurfaceContact
 from sim.solver import NewtonConfig
 
 
@@ -75,8 +75,12 @@ class Ring:
     """Distance at which the ring begins to push, over the size."""
     contact_pressure: float = 0.1
     """Scale of the contact barrier over Young's modulus."""
+    self_contact: bool = True
+    """Whether the folds and limbs of the body push each other."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.self_contact, bool):
+            raise ValueError(f"ring.self_contact: expected true or false, got {self.self_contact!r}")
         check_whole(self, "steps")
         check_positive(self, "opening", "way", "speed", "contact_distance", "contact_pressure")
         check_clamp(self)
@@ -101,11 +105,12 @@ class Ring:
         d_hat = self.contact_distance * model.size
         tip = float(rest[slab, ends.axis].min() if first == 0 else rest[slab, ends.axis].max())
         center[ends.axis] = tip + sign * (tube + 2.0 * d_hat)
-        ring = MeshContact(
+        contact = SurfaceContact(
             model,
             *torus(center, ends.axis, inner + tube, tube),
             d_hat=d_hat,
             pressure=self.contact_pressure * model.material.youngs_modulus,
+            with_self=self.self_contact,
         )
         held = slab & (radii(rest, center) <= max(0.7 * inner, float(radii(rest[slab], center).min())))
         free = np.repeat(~held[:, None], 3, axis=1).astype(np.float64)
@@ -113,7 +118,7 @@ class Ring:
         tally = Tally(elastic)
         step = self.way * ends.length / self.steps
         sound = float(np.sqrt(model.material.youngs_modulus / model.material.density))
-        euler = ImplicitEuler(model, [elastic, ring], step / (self.speed * sound), solver, free=free)
+        euler = ImplicitEuler(model, [elastic, contact], step / (self.speed * sound), solver, free=free)
         pull = np.zeros(3)
         pull[ends.axis] = sign * step
         state = State.at_rest(model)

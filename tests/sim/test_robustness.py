@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from sim.errors import SimulationDiverged
 from sim.integrator import ImplicitEuler
 from sim.material import Material
 from sim.model import SoftBodyModel, State
+from sim.scenarios import Stretch
 from sim.self_contact import SelfContact
 from sim.solver import Newton, NewtonConfig
 from sim.surface_friction import SurfaceFriction
@@ -113,7 +116,7 @@ def test_two_hundred_pairs_of_bodies_never_cross() -> None:
     assert len(failures) <= 4, failures
 
 
-def test_failed_step_keeps_the_state_before_it() -> None:
+def test_failed_step_keeps_the_state_before_it(tmp_path: Path) -> None:
     points, tets = kuhn_box((1, 1, 1))
     model = SoftBodyModel.from_arrays(points, tets, Material(youngs_modulus=1.0e4))
     pull = DeadLoad(model, np.full_like(points, 1.0e9))
@@ -124,3 +127,14 @@ def test_failed_step_keeps_the_state_before_it() -> None:
     assert caught.value.term == "residual"
     np.testing.assert_array_equal(caught.value.positions, points)
     np.testing.assert_array_equal(caught.value.velocities, 0.0)
+    caught.value.save(tmp_path / "last.npz")
+    with np.load(tmp_path / "last.npz") as saved:
+        assert (saved["step"], saved["term"]) == (3, "residual")
+        np.testing.assert_array_equal(saved["positions"], points)
+
+
+def test_failed_equilibrium_keeps_the_one_before_it() -> None:
+    model = SoftBodyModel.from_arrays(*kuhn_box((3, 1, 1)), Material(youngs_modulus=1.0e4))
+    with pytest.raises(SimulationDiverged, match="step 0") as caught:
+        Stretch(stretch=3.0, steps=1).run(model, NewtonConfig(tolerance=1e-12, max_iterations=1))
+    np.testing.assert_array_equal(caught.value.positions, model.rest_positions)

@@ -112,6 +112,16 @@ def test_motions_stand_beside_the_report_that_names_them(tmp_path):
     assert not set(other) & set(files)
 
 
+def test_last_good_state_stands_beside_the_report(tmp_path):
+    state = {name: np.random.default_rng(0).random((5, 3)) for name in ("positions", "velocities")}
+    files = save_artifact("sim_report", SimReport((), last_states={"drop": state}), tmp_path)
+    assert [file.name for file in files] == ["sim_report.json", "diverged_drop.npz"]
+    back = load_artifact("sim_report", tmp_path).last_states["drop"]
+    assert set(back) == set(state)
+    for name, values in state.items():
+        np.testing.assert_array_equal(back[name], values)
+
+
 def test_a_report_reaches_for_no_file_outside_its_folder(tmp_path):
     inner = tmp_path / "inner"
     motion = Motion([0.0, 1.0], np.zeros((2, 4, 3)))

@@ -170,10 +170,15 @@ def test_limits_decide_and_null_leaves_a_check_out() -> None:
 
 def test_scenario_that_is_not_solved_fails_its_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     def run(self: Any, *args: Any) -> None:
-        raise SimulationDiverged("step 3: lost", step=3, term="elastic", details={"residual": 1.0})
+        raise SimulationDiverged(
+            "step 3: lost", step=3, term="elastic", positions=moved, details={"residual": 1.0}
+        )
 
+    moved = np.random.default_rng(0).random((len(box_mesh().points), 3))
     monkeypatch.setattr(Stretch, "run", run)
     report = validate(box_mesh(), ValidateConfig(scenarios=FAST))
+    assert list(report.last_states) == ["stretch"]
+    np.testing.assert_array_equal(report.last_states["stretch"]["positions"], moved)
     entry = report.scenarios["stretch"]
     assert (entry["status"], entry["step"], entry["term"], entry["error"]) == (
         "failed",
