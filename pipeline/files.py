@@ -21,6 +21,7 @@ from pipeline.io.formats import (
     TET_WRITERS,
     USD_EXTENSIONS,
     read_surface,
+    states_unit,
     write_surface,
     write_tets,
 )
@@ -44,8 +45,8 @@ WRITES: dict[str, Sequence[str]] = {
 """Extensions of OUT by verb; export has its own."""
 CURVES = (".ply", ".npz")
 """Extensions of OUT for the curve of a 2D cloud."""
-FILES = {"optimize": "surface", "export": "report"}
-"""Setting that names a second file, by verb."""
+FILES: dict[str, Sequence[str]] = {"optimize": ("surface",), "export": ("report", "surface")}
+"""Settings that name further files, by verb."""
 
 
 def process(
@@ -65,14 +66,19 @@ def process(
     Raises:
         InputError, OutputError, StageError: As the parts do.
     """
-    second, overrides = _second_file(verb, overrides)
+    further, overrides = _further_files(verb, overrides)
     _check_kind(verb, target)
     with _writable_folder(target):
-        return _process(verb, source, target, second, overrides, progress)
+        return _process(verb, source, target, further, overrides, progress)
 
 
 def _process(
-    verb: str, source: str, target: Path, second: Path | None, overrides: Sequence[str], progress: Progress
+    verb: str,
+    source: str,
+    target: Path,
+    further: dict[str, Path],
+    overrides: Sequence[str],
+    progress: Progress,
 ) -> tuple[str, bool]:
     start = time.monotonic()
     value, config, context = open_input(verb, source, overrides, progress)
@@ -81,9 +87,7 @@ def _process(
             f"cannot write {target}: the points are 2D, and only {' and '.join(CURVES)} hold a 2D curve"
         )
     stage = next(s for s in STAGES if s.name == verb)
-    arguments: dict[str, Any] = {}
-    if second is not None:
-        arguments[FILES[verb]] = _read_second(verb, second, value)
+    arguments = {name: _read_further(name, path, value) for name, path in further.items()}
     settings = getattr(config, verb)
     with progress.stage(verb):
         if verb == "export":
@@ -160,17 +164,22 @@ def read_input(verb: str, given: Source, config: PipelineConfig) -> Any:
     return value
 
 
-def _second_file(verb: str, overrides: Sequence[str]) -> tuple[Path | None, list[str]]:
-    name = FILES.get(verb)
-    rest = [word for word in overrides if name is None or not word.startswith(f"{name}=")]
-    found = [Path(word.partition("=")[2]) for word in overrides if word not in rest]
-    return (found[-1] if found else None), rest
+def _further_files(verb: str, overrides: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
+    """Tell the files that settings name, by name, from the other settings."""
+    found, rest = {}, []
+    for word in overrides:
+        name, equals, value = word.partition("=")
+        if equals and name in FILES.get(verb, ()):
+            found[name] = Path(value)
+        else:
+            rest.append(word)
+    return found, rest
 
 
-def _read_second(verb: str, path: Path, mesh: Any) -> Any:
-    """Read a second file; a surface in a format that keeps no unit is measured as IN is."""
-    if verb == "optimize":
-        keeps_frame = path.suffix.lower() in (".npz", *USD_EXTENSIONS)
+def _read_further(name: str, path: Path, mesh: Any) -> Any:
+    """Read a further file; a surface in a format that keeps no unit is measured as IN is."""
+    if name == "surface":
+        keeps_frame = states_unit(path)
         return read_surface(path, None if keeps_frame else mesh.frame)
     if path.suffix != ".json" or not path.is_file():
         raise InputError(f"report={path}: expected the .json file that simmesh validate wrote")

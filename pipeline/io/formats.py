@@ -212,7 +212,7 @@ def write_tets(path: str | Path, mesh: TetMesh, cell_data: dict[str, NDArray[Any
     suffix = path.suffix.lower()
     writer = TET_WRITERS[suffix]
     if cell_data and suffix in _WITH_CELL_DATA:
-        return _write(path, mesh, lambda p, m: writer(p, m, cell_data))
+        return _write(path, mesh, lambda p, m: writer(p, m, cell_data), cell_data)
     if mesh.crease_edges is not None and suffix != ".npz":
         log.debug("%s: crease edges are kept by .npz alone", path.name)
     return _write(path, mesh, writer)
@@ -301,7 +301,12 @@ def _writable(path: str | Path, writers: dict[str, Any], kind: str) -> Path:
     return path
 
 
-def _write(path: Path, data: Any, writer: Callable[[Path, Any], None]) -> Path:
+def _write(
+    path: Path,
+    data: Any,
+    writer: Callable[[Path, Any], None],
+    cell_data: dict[str, NDArray[Any]] | None = None,
+) -> Path:
     want, build = _BUILD[type(data)]
     with atomic_path(path) as part:
         writer(part, data)
@@ -313,6 +318,7 @@ def _write(path: Path, data: Any, writer: Callable[[Path, Any], None]) -> Path:
             ) from error
         suffix = path.suffix.lower()
         problem = difference(data, back, single=suffix in _SINGLE, welded=suffix in _WELDED)
+        problem = problem or volume_files.cell_data_difference(part, data, cell_data or {})
         if problem:
             raise OutputError(f"cannot write {path}: what was written differs from the mesh: {problem}")
     if not states_unit(path) and data.frame != METRES:

@@ -112,7 +112,7 @@ def read_picture(texture: str) -> Picture:
                 raise InputError(f"texture {path.name}: larger than {MAX_PICTURE >> 20} MiB")
             data, suffix = path.read_bytes(), path.suffix.lower()
         elif inside[1].lower().endswith(".usdz"):
-            with zipfile.ZipFile(inside[1]) as package:
+            with zipfile.ZipFile(inside[1], metadata_encoding="utf-8") as package:  # USD does not mark it
                 if package.getinfo(inside[2]).file_size > MAX_PICTURE:
                     raise InputError(f"texture {inside[2]}: larger than {MAX_PICTURE >> 20} MiB")
                 data, suffix = package.read(inside[2]), Path(inside[2]).suffix.lower()

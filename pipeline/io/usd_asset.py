@@ -8,7 +8,7 @@
 
 The deformable schemas are a proposal that no USD package registers: Newton reads the names of the proposal,
 Omni PhysX the same design under its own prefix. Both are written from one table, so that one file serves
-both.
+both (`usd_physics`).
 
 Source: AOUSD deformable physics proposal (OpenUSD-proposals 111); OmniPhysics deformable schema.
 """
@@ -18,7 +18,6 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from pipeline.io.assets import AssetMaterial, material_of
 from pipeline.io.atomic import atomic_path
 from pipeline.io.render_mesh import RenderMesh
 from pipeline.io.usd_appearance import Picture, author_appearance, author_thumbnail, thumbnail
+from pipeline.io.usd_physics import PHYSICS, PhysicsNames
 from pipeline.io.usd_stage import read_stage
 from pipeline.types import METRES, SimReport, TetMesh
 
@@ -38,62 +38,6 @@ ROOT, VOLUME, SURFACE, MATERIAL = "/Asset", "/Asset/Volume", "/Asset/Surface", "
 
 TET_INDEX, TET_WEIGHTS = "simmesh:tetIndex", "simmesh:tetWeights"
 """Primvars of an embedded surface: per vertex the row of its tet (int) and barycentric weights (float4)."""
-
-
-@dataclass(frozen=True)
-class PhysicsNames:
-    """What one family of simulators calls the parts of a deformable body."""
-
-    body: str
-    body_enabled: str
-    mass: str
-    simulation: str
-    rest_points: str
-    rest_tets: str
-    pose: str
-    pose_prefix: str
-    material: tuple[str, ...]
-    values: dict[str, str]
-    """Attribute of the material -> field of `AssetMaterial`."""
-
-
-PHYSICS = {
-    "newton": PhysicsNames(
-        body="PhysicsDeformableBodyAPI",
-        body_enabled="physics:bodyEnabled",
-        mass="physics:mass",
-        simulation="PhysicsVolumeDeformableSimAPI",
-        rest_points="physics:restShapePoints",
-        rest_tets="physics:restTetVertexIndices",
-        pose="PhysicsDeformablePoseAPI:default",
-        pose_prefix="physics:deformablePose:default",
-        material=("PhysicsMaterialAPI", "PhysicsVolumeDeformableMaterialAPI"),
-        values={
-            "physics:youngsModulus": "youngs_modulus",
-            "physics:poissonsRatio": "poissons_ratio",
-            "physics:density": "density",
-            "physics:staticFriction": "static_friction",
-            "physics:dynamicFriction": "dynamic_friction",
-        },
-    ),
-    "omni": PhysicsNames(
-        body="OmniPhysicsDeformableBodyAPI",
-        body_enabled="omniphysics:deformableBodyEnabled",
-        mass="omniphysics:mass",
-        simulation="OmniPhysicsVolumeDeformableSimAPI",
-        rest_points="omniphysics:restShapePoints",
-        rest_tets="omniphysics:restTetVtxIndices",
-        pose="OmniPhysicsDeformablePoseAPI:default",
-        pose_prefix="deformablePose:default:omniphysics",
-        material=("OmniPhysicsBaseMaterialAPI", "OmniPhysicsDeformableMaterialAPI"),
-        values={
-            "omniphysics:youngsModulus": "youngs_modulus",
-            "omniphysics:poissonsRatio": "poissons_ratio",
-            "omniphysics:density": "density",
-            "omniphysics:dynamicFriction": "dynamic_friction",
-        },
-    ),
-}
 
 
 def write_asset(

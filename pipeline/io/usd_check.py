@@ -91,7 +91,7 @@ def check_usd(
 
     Args:
         path: .usd, .usda, .usdc or .usdz.
-        profiles: Names of the physics to expect: "newton", "omni" (the keys of `usd_asset.PHYSICS`).
+        profiles: Names of the physics to expect: "newton", "omni" (the keys of `usd_physics.PHYSICS`).
         require_tets: A stage without TetMesh is an error, not a warning.
         require_physics: A TetMesh without soft-body physics and material is an error.
         core: Run the validators of OpenUSD too, where this version ships them.
@@ -99,7 +99,7 @@ def check_usd(
     Raises:
         InputError: The file is missing or unreadable, or a profile is unknown.
     """
-    from pipeline.io.usd_asset import PHYSICS
+    from pipeline.io.usd_physics import PHYSICS
     from pipeline.io.usd_stage import check_package
 
     path = Path(path)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.io.usd_asset import PHYSICS, PhysicsNames
+from pipeline.io.usd_physics import PHYSICS, PhysicsNames
 
 if TYPE_CHECKING:
     from pipeline.io.usd_check import Findings

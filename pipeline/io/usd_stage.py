@@ -23,6 +23,7 @@ from pipeline.errors import InputError
 from pipeline.io.geometry import Geometry, merge_geometries
 from pipeline.io.guard import read_guarded
 from pipeline.io.usd_look import read_look
+from pipeline.io.usd_physics import named_material
 from pipeline.types import Frame
 
 Matrix = NDArray[np.float64]
@@ -78,6 +79,11 @@ def _geometry(stage: Any, name: str, want: str, largest: bool, prim: str | None)
         mirrored = bool(np.linalg.det(matrix[:3, :3]) < 0)
         if gprim.IsA(UsdGeom.TetMesh):
             _tet_prim(gprim, raw, mirrored)
+            if material := named_material(stage, gprim):
+                raw.warnings.append(
+                    f"{name} names a material, which is not read ({material}); settings give it: "
+                    "validate.material.* in the simulation, report=FILE or export.* in an asset"
+                )
         elif gprim.IsA(UsdGeom.Mesh):
             tets = _value(gprim.GetAttribute("tetraIndices"))
             if tets is not None and len(tets):
@@ -233,18 +239,37 @@ def _tet_prim(prim: Any, raw: Geometry, mirrored: bool) -> None:
         raw.notes.append(
             ("left_handed_tets", len(tets), "tets of a left-handed prim, turned to right-handed")
         )
-    labels = np.zeros(len(tets), dtype=np.int32)
-    subsets = UsdGeom.Subset.GetGeomSubsets(tet_mesh, UsdGeom.Tokens.tetrahedron, "labels")
-    outside = 0
-    for k, subset in enumerate(subsets):
+    _read_labels(tet_mesh, raw, len(tets))
+
+
+def _read_labels(tet_mesh: Any, raw: Geometry, count: int) -> None:
+    """Labels from the subsets of the family "labels": the number in the name, else the next that is free."""
+    from pxr import UsdGeom
+
+    family, kind = "labels", UsdGeom.Tokens.tetrahedron
+    subsets = UsdGeom.Subset.GetGeomSubsets(tet_mesh, kind, family)
+    others = len(UsdGeom.Subset.GetAllGeomSubsets(tet_mesh)) - len(subsets)
+    raw.notes.append(
+        ("subsets_ignored", others, f"subsets of tets outside of the family {family!r}, not read")
+    )
+    names = [s.GetPrim().GetName().removeprefix("label_").replace("minus_", "-") for s in subsets]
+    numbers = [int(name) if name.lstrip("-").isdigit() else None for name in names]
+    free = max([0, *(n for n in numbers if n is not None)]) + 1
+    labels = np.zeros(count, dtype=np.int32)
+    outside = named = 0
+    for subset, number in zip(subsets, numbers):
+        if number is None:
+            number, named = free + named, named + 1
         rows = np.asarray(subset.GetIndicesAttr().Get() or [], dtype=np.int64)
-        inside = rows[(rows >= 0) & (rows < len(tets))]
+        inside = rows[(rows >= 0) & (rows < count)]
         outside += len(rows) - len(inside)
-        text = subset.GetPrim().GetName().removeprefix("label_").replace("minus_", "-")
-        labels[inside] = int(text) if text.lstrip("-").isdigit() else k
+        labels[inside] = number
     if subsets:
         raw.labels = labels
     raw.notes.append(("subset_rows_ignored", outside, "rows of subsets that name no tet, left out"))
+    raw.notes.append(
+        ("subsets_numbered", named, "subsets whose names hold no number, numbered in their order")
+    )
 
 
 def _mesh_prim(prim: Any, raw: Geometry, mirrored: bool) -> None:

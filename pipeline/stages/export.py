@@ -23,6 +23,7 @@ from pipeline.io.formats import USD_EXTENSIONS, write_surface, write_tets
 from pipeline.io.render_mesh import RenderMesh, boundary_render_mesh, embedded_render_mesh
 from pipeline.io.usd_animation import write_animation
 from pipeline.io.usd_appearance import read_picture
+from pipeline.io.usd_physics import PHYSICS
 from pipeline.metrics.tet import tet_quality
 from pipeline.stages.stage import Stage
 from pipeline.topology import boundary_faces, compact
@@ -69,7 +70,7 @@ class ExportConfig:
 
     def __post_init__(self) -> None:
         _known("formats", self.formats, dict.fromkeys([*EXPORTERS, *TARGETS]))
-        _known("physics", self.physics, usd_asset.PHYSICS)
+        _known("physics", self.physics, PHYSICS)
         _known("usd_extension", [self.usd_extension], USD_EXTENSIONS)
         if not self.formats:
             raise InputError(f"formats: name at least one of {', '.join(EXPORTERS)}")

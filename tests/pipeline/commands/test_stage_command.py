@@ -11,8 +11,18 @@ import meshio
 import numpy as np
 import pytest
 
-from pipeline import PointCloud, SurfaceMesh, TetMesh, read_any, write_points, write_surface, write_tets
+from pipeline import (
+    PointCloud,
+    SurfaceMesh,
+    TetMesh,
+    read_any,
+    read_surface,
+    write_points,
+    write_surface,
+    write_tets,
+)
 from pipeline.cli import main
+from pipeline.io.usd import boundary_surface
 from pipeline.types import Frame
 from tests.pipeline.shapes import box, sphere
 
@@ -209,6 +219,24 @@ def test_files_in_and_out_through_all_verbs(capsys: pytest.CaptureFixture[str]) 
     said = capsys.readouterr().out
     assert "in metres, Z up" in said
     assert "input: unit cm, Y up" in said
+
+
+def test_export_embeds_the_surface_that_is_given(make_box: Callable[..., TetMesh]) -> None:
+    """The surface is measured as IN is: both in centimetres, the asset in metres."""
+    mesh = make_box(2)
+    points, faces = boundary_surface(mesh)
+    write_tets("box.msh", mesh)
+    # Every face of the boundary with a fourth vertex in its middle: finer than the tets.
+    middle = points[faces].mean(axis=1)
+    own = len(points) + np.arange(len(faces))
+    a, b, c = faces.T
+    finer = np.concatenate([np.stack(t, 1) for t in ((a, b, own), (b, c, own), (c, a, own))])
+    write_surface("box.ply", SurfaceMesh(np.vstack([points, middle]), finer))
+    words = ["surface=box.ply", "embed_surface=true", "input.unit=cm"]
+    assert main(["export", "box.msh", "box.usda", *words]) == 0
+    shown = read_surface("box.usda")
+    assert len(shown.points) == len(points) + len(faces)
+    np.testing.assert_allclose(np.ptp(shown.points, axis=0), 0.01 * np.ptp(mesh.points, axis=0), rtol=1e-6)
 
 
 def test_a_check_below_its_limit_exits_with_1_and_still_writes(capsys: pytest.CaptureFixture[str]) -> None:

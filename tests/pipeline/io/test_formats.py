@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from pipeline.context import RunContext
 from pipeline.errors import OutputError
-from pipeline.io import formats, usd_stage
+from pipeline.io import formats, usd_stage, volume_files
 from pipeline.io.formats import read_any, read_points, read_surface, read_tets
 from pipeline.topology import boundary_edges
 from pipeline.types import Frame, PointCloud, SurfaceMesh, TetMesh
@@ -116,6 +116,20 @@ def test_cell_data_is_kept_by_vtk(tmp_path, make_box):
     box = make_box(1)
     path = formats.write_tets(tmp_path / "box.vtu", box, {"volume": box.volumes})
     np.testing.assert_array_equal(meshio.read(path).cell_data["volume"][0], box.volumes)
+
+
+@pytest.mark.parametrize("suffix", ["vtu", "vtk"])
+def test_cell_data_that_came_out_wrong_is_refused(tmp_path, make_box, monkeypatch, suffix):
+    box = make_box(1)
+    writers = {".vtu": volume_files.write_vtu, ".vtk": volume_files.write_vtk}
+
+    def damaged(path, mesh, cell_data):
+        writers[f".{suffix}"](path, mesh, {name: values * 2 for name, values in cell_data.items()})
+
+    monkeypatch.setitem(formats.TET_WRITERS, f".{suffix}", damaged)
+    with pytest.raises(OutputError, match="'volume' of the tets are not the same"):
+        formats.write_tets(tmp_path / f"box.{suffix}", box, {"volume": box.volumes})
+    assert not list(tmp_path.iterdir())
 
 
 def test_vtk_and_gmsh_files_are_double_precision(tmp_path, make_box):

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import warp as wp
-from pxr import Gf, Usd, UsdGeom, Vt
+from pxr import Gf, Usd, UsdGeom, UsdPhysics, Vt
 
 from pipeline.context import RunContext
 from pipeline.errors import InputError
 from pipeline.io import usd_stage
 from pipeline.io.formats import read_any, read_points, read_surface, read_tets, write_tets
+from pipeline.stages.export import ExportConfig, export
 from pipeline.topology import boundary_edges
 from pipeline.types import Frame, SurfaceMesh, TetMesh
 
@@ -299,3 +301,42 @@ def test_labels_become_subsets(tmp_path, make_box):
     names = [s.GetPrim().GetName() for s in UsdGeom.Subset.GetAllGeomSubsets(prim)]
     assert names == ["label_minus_2", "label_3"]
     assert UsdGeom.Subset.ValidateFamily(prim, UsdGeom.Tokens.tetrahedron, "labels")[0]
+
+
+def test_subsets_of_other_programs_become_labels(tmp_path, make_box):
+    """Names without a number get the next that are free, and subsets of other families are counted."""
+    box = make_box(1)
+    path = write_tets(
+        tmp_path / "box.usda", replace(box, labels=np.array([0, 0, 4, 4, 4, 4], dtype=np.int32))
+    )
+    stage = Usd.Stage.Open(str(path))
+    prim = UsdGeom.TetMesh(next(p for p in stage.Traverse() if p.IsA(UsdGeom.TetMesh)))
+    kind = UsdGeom.Tokens.tetrahedron
+    stage.RemovePrim(prim.GetPath().AppendChild("label_0"))
+    for name, family, rows in (("Fat", "labels", [0]), ("Bone", "labels", [1]), ("Red", "look", [2])):
+        UsdGeom.Subset.CreateGeomSubset(prim, name, kind, Vt.IntArray(rows), family, "nonOverlapping")
+    stage.Save()
+    context = RunContext()
+    found = read_tets(path, context=context).labels
+    order = [child.GetName() for child in prim.GetPrim().GetChildren()]
+    fat, bone = (5, 6) if order.index("Fat") < order.index("Bone") else (6, 5)
+    np.testing.assert_array_equal(found, [fat, bone, 4, 4, 4, 4])
+    assert context.counts["subsets_numbered"] == 2
+    assert context.counts["subsets_ignored"] == 1
+
+
+def test_a_material_that_is_not_read_is_told_in_si(tmp_path, make_box, caplog):
+    """A stage in centimetres and grams: 1e-3 kg / 1e-6 m^3 and 1e-3 kg / 1e-2 m per unit."""
+    config = ExportConfig(formats=["usd"], density=1200.0, youngs_modulus=5e5, poissons_ratio=0.25)
+    path = export(make_box(1), config=config, folder=tmp_path).paths["usd"]
+    read_tets(path)
+    assert "density 1200 kg/m^3" in caplog.text
+    stage = Usd.Stage.Open(str(path))
+    UsdGeom.SetStageMetersPerUnit(stage, 0.01)
+    UsdPhysics.SetStageKilogramsPerUnit(stage, 1e-3)
+    stage.Save()
+    caplog.clear()
+    read_tets(path)
+    assert "density 1.2e+06 kg/m^3" in caplog.text
+    assert "youngs_modulus 50000 Pa" in caplog.text
+    assert "poissons_ratio 0.25" in caplog.text

@@ -11,8 +11,9 @@ from pxr import Gf, Sdf, Usd, UsdGeom, UsdPhysics, UsdShade, Vt
 
 from pipeline.errors import InputError
 from pipeline.io import usd_check
-from pipeline.io.usd_asset import MATERIAL, PHYSICS, SURFACE, VOLUME
+from pipeline.io.usd_asset import MATERIAL, SURFACE, VOLUME
 from pipeline.io.usd_check import check_usd, report_table
+from pipeline.io.usd_physics import PHYSICS
 from pipeline.stages.export import ExportConfig, export
 
 BOTH = ("newton", "omni")

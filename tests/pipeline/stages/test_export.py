@@ -15,7 +15,8 @@ from pxr import Tf, Usd, UsdGeom, UsdPhysics, UsdShade
 from pipeline.context import RunContext
 from pipeline.errors import InputError, OutputError
 from pipeline.io.formats import read_any, read_surface
-from pipeline.io.usd_asset import MATERIAL, PHYSICS, VOLUME
+from pipeline.io.usd_asset import MATERIAL, VOLUME
+from pipeline.io.usd_physics import PHYSICS
 from pipeline.stages.export import EXPORTERS, STAGE, ExportConfig, export
 from pipeline.topology import boundary_faces
 from pipeline.types import Check, Frame, SimReport, SurfaceMesh, TetMesh
