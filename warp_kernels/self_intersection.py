@@ -71,10 +71,21 @@ def holds(n: wp.vec3d, a: wp.vec3d, b: wp.vec3d, c: wp.vec3d, p: wp.vec3d):
 
 
 @wp.func
+def on_one_side(a: wp.vec3d, b: wp.vec3d, c: wp.vec3d, p: wp.vec3d, q: wp.vec3d, r: wp.vec3d):
+    """Whether p, q and r lie on the same side of the plane through a, b and c."""
+    x = volume(a, b, c, p)
+    if x == _ZERO or x * volume(a, b, c, q) <= _ZERO:
+        return False
+    return x * volume(a, b, c, r) > _ZERO
+
+
+@wp.func
 def separate_triangles_intersect(
     a: wp.vec3d, b: wp.vec3d, c: wp.vec3d, p: wp.vec3d, q: wp.vec3d, r: wp.vec3d
 ):
     """Whether two triangles without a common vertex intersect."""
+    if on_one_side(a, b, c, p, q, r) or on_one_side(p, q, r, a, b, c):
+        return False
     if edge_crosses(p, q, a, b, c) or edge_crosses(q, r, a, b, c) or edge_crosses(r, p, a, b, c):
         return True
     if edge_crosses(a, b, p, q, r) or edge_crosses(b, c, p, q, r) or edge_crosses(c, a, p, q, r):
@@ -110,13 +121,15 @@ def self_intersection_kernel(
     queries: wp.array[wp.int32],
     lower: wp.array[wp.vec3],
     upper: wp.array[wp.vec3],
+    all_queried: bool,
     hit: wp.array[wp.int32],
 ):
     f = queries[wp.tid()]
     query = wp.bvh_query_aabb(bvh, lower[f], upper[f])
     g = int(0)
     while wp.bvh_query_next(query, g):
-        if g != f:
+        # Where all triangles are queried, the one with the lower number looks at a pair.
+        if g > f or (g < f and not all_queried):
             common = int(0)
             mine = int(0)
             theirs = int(0)
@@ -152,6 +165,7 @@ def self_intersections(
     upper: wp.array,
     bvh: wp.Bvh,
     out: wp.array | None = None,
+    all_queried: bool = False,
 ) -> wp.array:
     """Mark triangles that intersect another one.
 
@@ -163,13 +177,14 @@ def self_intersections(
         upper: Upper corners, shape (f,), vec3.
         bvh: Hierarchy over the boxes.
         out: 1 for both partners of every intersecting pair, shape (f,), int32. Allocated and zeroed if None.
+        all_queried: Whether `queries` holds every triangle; each pair is then tested once.
     """
     if out is None:
         out = wp.zeros(faces.shape[0], dtype=wp.int32, device=points.device)
     wp.launch(
         self_intersection_kernel,
         dim=len(queries),
-        inputs=[bvh.id, points, faces, queries, lower, upper],
+        inputs=[bvh.id, points, faces, queries, lower, upper, all_queried],
         outputs=[out],
         device=points.device,
     )

@@ -229,14 +229,19 @@ def safe_move(points: Points, move: Points, faces: Indices, device: str = "cpu")
     before, _ = face_normals(points, faces)
     ignored = self_intersecting_faces(points, faces, device=device)
     factor = np.ones(len(points))
+    changed = None
     for attempt in range(8):
         moved = points + factor[:, None] * move
         after, _ = face_normals(moved, faces)
-        bad = self_intersecting_faces(moved, faces, device=device) & ~ignored
+        bad = self_intersecting_faces(moved, faces, changed, device) & ~ignored
         bad |= np.einsum("ij,ij->i", before, after) < 0.25
         if not bad.any():
             return moved
-        factor[np.unique(faces[bad])] *= 0.5 if attempt < 3 else 0.0
+        shortened = np.zeros(len(points), dtype=bool)
+        shortened[faces[bad]] = True
+        factor[shortened] *= 0.5 if attempt < 3 else 0.0
+        # Two faces that stay where they are did not intersect: their vertices would have been shortened.
+        changed = np.flatnonzero(shortened[faces].any(axis=1))
     return points.copy()
 
 

@@ -142,6 +142,7 @@ def self_intersecting_faces(
         lower,
         upper,
         wp.Bvh(lower, upper),
+        all_queried=queries is None,
     )
     return hit.numpy() > 0
 

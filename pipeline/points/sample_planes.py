@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import warp as wp
@@ -36,7 +37,7 @@ class SamplePlanes:
     layered: bool = False
     """Whether sheets nearly touch, so that neighbours have to be told by sheet (`sheets.py`)."""
 
-    @property
+    @cached_property
     def typical_spacing(self) -> float:
         """Median of the spacing."""
         return float(np.median(self.spacing))
