@@ -14,7 +14,7 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
-from pipeline.points.neighbors import nearest_neighbors
+from pipeline.points.neighbors import nearest_neighbors, neighbor_table
 from pipeline.points.sheets import LARGEST_NOISE
 from pipeline.types import Points
 from warp_kernels.sample_planes import best_patch, fit_planes
@@ -114,9 +114,10 @@ def denoise(points: Points, noise: Noise, device: str = "cpu") -> tuple[Points, 
     reach = noise.radius(REACH, _BENT) / noise.spacing
     k = int(np.clip(np.pi * reach**2, LEAST_PATCH, min(LARGEST_PATCH, len(points) - 1)))
     for _ in range(PASSES):
-        neighbors, _ = nearest_neighbors(points, k, device=device)
         x: wp.array = wp.array(points, dtype=wp.vec3d, device=device)
-        table: wp.array = wp.array(neighbors, dtype=wp.int32, device=device)
+        table: wp.array = wp.array(
+            neighbor_table(points, k, device), dtype=wp.int32, device=device, copy=False
+        )
         fitted, centers, residuals = fit_planes(x, table, k)
         bonus = _OWN_PATCH_BONUS * noise.deviation
         count = max(1, int(_CANDIDATES * k))

@@ -7,7 +7,8 @@ import pytest
 from scipy.spatial import cKDTree
 
 from pipeline.errors import InputError
-from pipeline.points.neighbors import PointCells, nearest_neighbors, rank_morton, to_device
+from pipeline.points import neighbors
+from pipeline.points.neighbors import PointCells, nearest_neighbors, neighbor_table, rank_morton, to_device
 
 
 def clouds(d: int) -> dict[str, np.ndarray]:
@@ -75,6 +76,20 @@ def test_neighbors_of_queries_inside_and_far_outside_equal_a_tree(name: str, d: 
 @pytest.mark.parametrize("k", [1, 3, 64])
 def test_any_number_of_neighbors(d: int, k: int, device: str) -> None:
     check(clouds(d)["uniform"], None, k, device)
+
+
+@pytest.mark.parametrize("name", ["uniform", "clusters", "duplicates"])
+def test_a_table_in_blocks_holds_the_same_neighbors(
+    name: str, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points = clouds(3)[name]
+    monkeypatch.setattr(neighbors, "_BLOCK", 700)
+    table = neighbor_table(points, 8, device)
+    assert (table != np.arange(len(points))[:, None]).all()
+    assert all(len(set(row)) == 8 for row in table[::50])
+    distance = np.linalg.norm(points[table] - points[:, None], axis=2)
+    # Equally distant points may change places.
+    np.testing.assert_allclose(distance, nearest_neighbors(points, 8, device=device)[1], rtol=1e-13)
 
 
 def test_a_hundred_thousand_equal_points_end(device: str) -> None:
