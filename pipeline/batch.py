@@ -12,6 +12,7 @@ lists config groups, not files; the files are listed here. A second start skips 
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,11 +41,13 @@ from pipeline.errors import InputError
 from pipeline.io.atomic import atomic_write_text
 from pipeline.outcome import BELOW_LIMIT, COULD_NOT_RUN, READY, message_of
 from pipeline.progress import Progress, duration, log_to
+from pipeline.run_folder import RunLock, new_folder
 
 RUNS, LOG, OUTCOME, CONFIG = "runs", "log.txt", "outcome.json", "batch.yaml"
 OWN = ("input.path", "run.dir", "run.name")
 """Settings that the batch gives to each run itself."""
-WORDS = {READY: "ready", BELOW_LIMIT: "NOT ready", COULD_NOT_RUN: "failed"}
+VERDICTS = {True: "ready", False: "NOT ready", None: "done"}
+"""By what a run says of its mesh; None where it validated nothing."""
 
 
 @dataclass(frozen=True)
@@ -88,13 +91,15 @@ class RunJob:
         job = self.jobs[int(composed.run.name)]
         start = time.monotonic()
         job.folder.mkdir(parents=True, exist_ok=True)
-        code, error = self._run(job, composed)
+        (job.folder / OUTCOME).unlink(missing_ok=True)
+        code, error, word = self._run(job, composed)
         outcome = Outcome(job, code, error, round(time.monotonic() - start, 3))
         write_outcome(outcome)
-        self._tell(outcome)
+        self._tell(outcome, word)
         return code
 
-    def _run(self, job: Job, composed: DictConfig) -> tuple[int, str | None]:
+    def _run(self, job: Job, composed: DictConfig) -> tuple[int, str | None, str]:
+        """Return exit code, error and verdict."""
         from pipeline.runner import run
 
         with (job.folder / LOG).open("w", encoding="utf-8") as file:
@@ -108,17 +113,17 @@ class RunJob:
                 text = message_of(error)
                 log.debug("%s failed", job.name, exc_info=True)
                 progress.message(f"simmesh: error: {text}")
-                return COULD_NOT_RUN, text
+                return COULD_NOT_RUN, text, "failed"
             progress.message(result.summary)
-        return (BELOW_LIMIT if result.ready is False else READY), None
+        return (BELOW_LIMIT if result.ready is False else READY), None, VERDICTS[result.ready]
 
-    def _tell(self, outcome: Outcome) -> None:
+    def _tell(self, outcome: Outcome, word: str) -> None:
         """Print one line: what ended, how, and how long the rest may take."""
-        ended = sum((job.folder / OUTCOME).exists() for job in self.jobs)
+        ended = sum(_modified(job.folder / OUTCOME) >= self.started for job in self.jobs)
         left = len(self.jobs) - ended
         spent = time.time() - self.started
         rest = f", about {duration(spent / max(ended, 1) * left)} left" if left else ""
-        text = f"[{self.total - left}/{self.total}] {outcome.job.name}: {WORDS[outcome.code]}"
+        text = f"[{self.total - left}/{self.total}] {outcome.job.name}: {word}"
         why = f": {outcome.error.splitlines()[0]}" if outcome.error else ""
         Progress().message(f"{text}, {duration(outcome.seconds)}{rest}{why}")
 
@@ -138,15 +143,14 @@ def find_jobs(folder: Path, out: Path) -> tuple[list[Job], list[str]]:
     if not folder.is_dir():
         why = "is a file; for one file: simmesh run input.path=" if folder.exists() else "no such folder"
         raise InputError(f"{folder}: {why}{folder if folder.exists() else ''}")
+    if folder.resolve() in (out.resolve(), (out / RUNS).resolve()):
+        raise InputError(f"{out}: the runs would be files of the next batch; give OUT a folder of its own")
     jobs, others = [], []
-    for path in sorted(folder.rglob("*")):
-        below = path.relative_to(folder)
-        is_own = out.resolve() in path.resolve().parents
-        if is_own or any(part.startswith(".") for part in below.parts) or not path.is_file():
-            continue
-        if path.suffix.lower() in READERS:
+    for below in _files_below(folder, out.resolve()):
+        path = folder / below
+        if path.suffix.lower() in READERS and path.is_file():
             jobs.append(Job(below.as_posix(), path.resolve(), (out / RUNS / below).resolve()))
-        else:
+        else:  # a link that leads nowhere or in a circle as well
             others.append(below.as_posix())
     if not jobs:
         known = " ".join(READERS)
@@ -155,6 +159,25 @@ def find_jobs(folder: Path, out: Path) -> tuple[list[Job], list[str]]:
             f"({known})"
         )
     return jobs, others
+
+
+def _files_below(folder: Path, out: Path) -> list[Path]:
+    """Paths of files below a folder, by name; not what is hidden or below `out`; links of folders are files.
+
+    Raises:
+        InputError: A folder cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise InputError(f"{error.filename}: the folder cannot be read: {error.strerror}") from error
+
+    found = []
+    for name, folders, files in os.walk(folder, onerror=refuse):
+        here = Path(name)
+        folders[:] = [sub for sub in folders if not sub.startswith(".") and (here / sub).resolve() != out]
+        links = [sub for sub in folders if (here / sub).is_symlink()]
+        found += [(here / file).relative_to(folder) for file in (*files, *links) if not file.startswith(".")]
+    return sorted(found)
 
 
 def run_batch(folder: Path, out: Path, overrides: Sequence[str] = (), workers: int = 1) -> list[Outcome]:
@@ -170,7 +193,8 @@ def run_batch(folder: Path, out: Path, overrides: Sequence[str] = (), workers: i
         One outcome a file, in the order of the names.
 
     Raises:
-        InputError: Nothing to run, or settings that are wrong: told before the first job.
+        InputError: Nothing to run, settings that are wrong, or another batch works in the folder: told before
+            the first job.
         OutputError: The page or the table cannot be written.
     """
     from pipeline.io.batch_page import write_batch_page, write_batch_table
@@ -180,27 +204,33 @@ def run_batch(folder: Path, out: Path, overrides: Sequence[str] = (), workers: i
     jobs, others = find_jobs(folder, out)
     if others:
         shown = ", ".join(others[:5]) + (", ..." if len(others) > 5 else "")
-        log.info("%d files are no shapes by their extension and are left out: %s", len(others), shown)
-    _begin(out, config)
-    for job in jobs:
-        (job.folder / OUTCOME).unlink(missing_ok=True)
-    try:
-        _run_all(jobs, out, words)
-    finally:
-        outcomes = [read_outcome(job) for job in jobs]
-        write_batch_table(out, outcomes)
-        write_batch_page(out, outcomes, others)
+        log.info(
+            "left out, by extension no shapes, or links to no file: %d, %s", len(others), shown
+        )
+    with new_folder(out), RunLock(out, "give another OUT"):
+        _begin(out, config, jobs)
+        try:
+            _run_all(jobs, out, words)
+        finally:
+            outcomes = [read_outcome(job) for job in jobs]
+            write_batch_table(out, outcomes)
+            write_batch_page(out, outcomes, others)
     return outcomes
 
 
-def _begin(out: Path, config: PipelineConfig) -> None:
+def _begin(out: Path, config: PipelineConfig, jobs: Sequence[Job]) -> None:
+    """Keep the settings; how runs ended with other settings says nothing any more."""
     from pipeline.io.atomic import output_error
 
+    text = to_yaml(config)
     try:
         (out / RUNS).mkdir(parents=True, exist_ok=True)
+        if not (out / CONFIG).is_file() or (out / CONFIG).read_text(encoding="utf-8") != text:
+            for job in jobs:
+                (job.folder / OUTCOME).unlink(missing_ok=True)
     except OSError as error:
         raise output_error(out, error) from error
-    atomic_write_text(out / CONFIG, to_yaml(config))
+    atomic_write_text(out / CONFIG, text)
 
 
 def _launcher(overrides: list[str], workers: int) -> list[str]:
@@ -253,7 +283,7 @@ def _run_all(jobs: list[Job], out: Path, overrides: Sequence[str]) -> None:
         except (HydraException, OmegaConfBaseException) as error:
             raise InputError(explain(error)) from error
         except Exception as error:
-            left = [job for job in rest if not (job.folder / OUTCOME).exists()]
+            left = [job for job in rest if _modified(job.folder / OUTCOME) < started]
             died = {job for job in left if _modified(job.folder / LOG) >= started}
             if died <= begun and len(left) == len(rest):  # the launcher itself does not work
                 raise InputError(f"the launcher failed before any job began: {message_of(error)}") from error

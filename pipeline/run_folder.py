@@ -64,7 +64,7 @@ def _remove_empty(folders: list[Path]) -> None:
 
 
 class RunLock:
-    """Exclusive use of a run folder, as a context manager.
+    """Exclusive use of a folder of a run or a batch, as a context manager.
 
     Attributes:
         taken_over: Number of the process that left the lock behind when it was killed, or None.
@@ -74,8 +74,9 @@ class RunLock:
         OutputError: The lock cannot be written.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, remedy: str = "choose another folder with run.dir=FOLDER") -> None:
         self.path = folder / LOCK
+        self.remedy = remedy
         self.taken_over: str | None = None
         self._file: IO[str] | None = None
 
@@ -95,7 +96,7 @@ class RunLock:
                     raise output_error(self.path, error) from error
                 raise InputError(
                     f"{self.path.parent}: another run (process {owner or 'unknown'}) works in this folder; "
-                    "wait for it, or choose another folder with run.dir=FOLDER"
+                    f"wait for it, or {self.remedy}"
                 ) from error
             if not self._is_current(file):  # the holder before us removed the file while we opened it
                 file.close()

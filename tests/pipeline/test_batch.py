@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import importlib.util
 import json
 import os
@@ -12,15 +13,28 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import trimesh
 
-from pipeline.batch import CONFIG, LOG, OUTCOME, RUNS, Job, Outcome, find_jobs, read_outcome, run_batch
-from pipeline.devices import claim
+from pipeline.batch import (
+    CONFIG,
+    LOG,
+    OUTCOME,
+    RUNS,
+    Job,
+    Outcome,
+    find_jobs,
+    read_outcome,
+    run_batch,
+    write_outcome,
+)
+from pipeline.devices import AUTO, claim, claimed_device
 from pipeline.errors import InputError
 from pipeline.io.batch_page import PAGE, TABLE, rows
 from pipeline.outcome import COULD_NOT_RUN, READY
+from pipeline.run_folder import RunLock
 from pipeline.sweep import sweep
 
 ROOT = Path(__file__).parents[2]
@@ -165,6 +179,65 @@ def test_folder_of_the_batch_is_no_input(tmp_path: Path) -> None:
     assert find_jobs(folder, folder / "out")[0] == before
 
 
+def test_links_in_circles_are_left_out_and_told(tmp_path: Path) -> None:
+    folder = write_shapes(tmp_path / "in")
+    jobs, others = find_jobs(folder, tmp_path / "out")
+    (folder / "circle").symlink_to("circle")
+    (folder / "gone.ply").symlink_to("nowhere.ply")
+    (folder / "sub" / "up").symlink_to("..")
+    (folder / "same.ply").symlink_to("ball.ply")
+    again, left = find_jobs(folder, tmp_path / "out")
+    assert sorted({*left} - {*others}) == ["circle", "gone.ply", "sub/up"]
+    assert [job.name for job in again if job not in jobs] == ["same.ply"]
+
+
+def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, real = write_shapes(tmp_path), os.scandir
+
+    def refuse(path: Path | str) -> object:
+        if Path(path).name == "sub":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(InputError, match="sub: the folder cannot be read: Permission denied"):
+        find_jobs(folder, tmp_path / "out")
+
+
+def test_out_needs_a_folder_of_its_own(tmp_path: Path) -> None:
+    folder = write_shapes(tmp_path)
+    with pytest.raises(InputError, match="give OUT a folder of its own"):
+        run_batch(folder, folder, QUICK)
+    with RunLock(folder / "sub"), pytest.raises(InputError, match=r"sub: another run .* give another OUT"):
+        run_batch(folder, folder / "sub", QUICK)
+
+
+def test_stopped_again_what_was_done_stays_done(
+    serial: tuple[Path, list[Outcome], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second start that is stopped in its first run keeps the others' verdicts, but for other settings."""
+    _, _, folder = serial
+    out = tmp_path / "out"
+    jobs, _ = find_jobs(folder, out)
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    def verdicts(settings: list[str]) -> list[str]:
+        with pytest.raises(KeyboardInterrupt):
+            run_batch(folder, out, settings)
+        with (out / TABLE).open(newline="", encoding="utf-8") as file:
+            found = {line["file"]: line["error"] for line in csv.DictReader(file)}
+        return [name for name in sorted(found) if "did not end" in found[name]]
+
+    monkeypatch.setattr("pipeline.runner.run", stop)
+    assert len(verdicts(QUICK)) == len(jobs) == 5
+    for job in jobs:
+        write_outcome(Outcome(job, READY, None, 1.0))
+    assert verdicts(QUICK) == [jobs[0].name]
+    assert len(verdicts([*QUICK, "seed=3"])) == 5
+
+
 def test_job_without_outcome_did_not_end(tmp_path: Path) -> None:
     outcome = read_outcome(Job("a.ply", tmp_path / "a.ply", tmp_path / "run"))
     assert outcome.code == COULD_NOT_RUN
@@ -193,6 +266,22 @@ def test_devices_are_given_to_one_at_a_time(tmp_path: Path) -> None:
             assert (first, second, order) == ("a", "b", [])
         waiting.join(timeout=20)
         assert order == ["b"]
+
+
+def test_each_run_of_a_sweep_claims_a_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder keeps what was asked for, the manifest what was used; here a CPU stands in for the GPU."""
+    monkeypatch.chdir(tmp_path)
+    trimesh.creation.box().export("box.ply")
+    with pytest.raises(InputError, match="no CUDA device; use device=cpu"), claimed_device(AUTO):
+        pass
+    monkeypatch.setattr("warp.is_cuda_available", lambda: True)
+    monkeypatch.setattr("warp.get_cuda_devices", lambda: [SimpleNamespace(uuid="GPU-test", alias="cpu")])
+    assert sweep(["input.path=box.ply", f"device={AUTO}", "seed=1,2", *QUICK]) == READY
+    manifests = sorted(Path("runs").glob("**/manifest.json"))
+    assert len(manifests) == 2
+    for path in manifests:
+        assert json.loads(path.read_text())["stages"]["tetrahedralize"]["device"] == "cpu"
+        assert f"device: {AUTO}" in path.with_name("config.yaml").read_text()
 
 
 @pytest.mark.nightly
