@@ -204,9 +204,7 @@ def run_batch(folder: Path, out: Path, overrides: Sequence[str] = (), workers: i
     jobs, others = find_jobs(folder, out)
     if others:
         shown = ", ".join(others[:5]) + (", ..." if len(others) > 5 else "")
-        log.info(
-            "left out, by extension no shapes, or links to no file: %d, %s", len(others), shown
-        )
+        log.info("left out, by extension no shapes, or links to no file: %d, %s", len(others), shown)
     with new_folder(out), RunLock(out, "give another OUT"):
         _begin(out, config, jobs)
         try:

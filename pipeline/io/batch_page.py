@@ -132,7 +132,8 @@ def write_batch_page(out: Path, outcomes: Sequence[Outcome], others: Sequence[st
     )
     left = ""
     if others:
-        left = f"<p>Left out, by extension no shapes, or links that lead to no file: {escape(', '.join(others))}</p>"
+        names = escape(", ".join(others))
+        left = f"<p>Left out, by extension no shapes, or links that lead to no file: {names}</p>"
     body = (
         f'<header><div class="brand">simmesh batch</div><h1>{escape(out.resolve().name)}</h1></header>'
         f'<div class="facts">{facts}</div><main><section><div class="card scroll">'

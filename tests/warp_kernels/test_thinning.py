@@ -18,10 +18,11 @@ def test_rounds_equal_serial_dart_throwing(device: str) -> None:
     grid.build(x, radius)
     state = wp.zeros(500, dtype=wp.int32, device=device)
     undecided = wp.zeros(1, dtype=wp.int32, device=device)
+    no_normals = wp.empty(0, dtype=wp.vec3, device=device)
     order = wp.array(priority, dtype=wp.int32, device=device)
     for _ in range(500):
         undecided.zero_()
-        thinning_round(grid, x, order, radius, state, undecided)
+        thinning_round(grid, x, no_normals, order, radius, 1.0, 0.0, state, undecided)
         if int(undecided.numpy()[0]) == 0:
             break
     kept: list[int] = []
