@@ -12,8 +12,13 @@ from pipeline.topology import unique_rows
 Points = NDArray[np.float64]
 Indices = NDArray[np.int32]
 
-# Barycentric coordinates of the samples at which a face is compared: centroid and edge midpoints.
 FACE_SAMPLES = np.array([[1, 1, 1], [1.5, 1.5, 0], [0, 1.5, 1.5], [1.5, 0, 1.5]]) / 3.0
+"""Barycentric coordinates of the centroid and the edge midpoints of a triangle."""
+_QUARTERS = [(i, j, 4 - i - j) for i in range(4) for j in range(5 - i)]
+DENSE_SAMPLES = np.array([place for place in _QUARTERS if max(place) < 4]) / 4.0
+"""Barycentric coordinates of the quarter points of a triangle, without its vertices.
+
+A long edge that runs across a ridge between two valleys is near the surface at its middle."""
 
 
 class ReferenceSurface:
@@ -36,15 +41,19 @@ class ReferenceSurface:
         hit = self.query.closest(points)
         return hit.point, self.normals[hit.face]
 
-    def face_deviation(self, corners: Points) -> Points:
-        """Return the largest distance of the centroid and edge midpoints of triangles, corners (k, 3, 3).
+    def face_deviation(self, corners: Points, short: float = 0.0) -> Points:
+        """Return the largest distance of the samples of triangles, corners (k, 3, 3), shape (k,).
 
-        Shape (k,).
+        `DENSE_SAMPLES`; for triangles without an edge longer than `short` those of `FACE_SAMPLES` will do.
         """
-        if not len(corners):
-            return np.zeros(0)
-        samples = np.einsum("sc,kcd->ksd", FACE_SAMPLES, corners)
-        return self.query.closest(samples.reshape(-1, 3)).distance.reshape(-1, len(FACE_SAMPLES)).max(axis=1)
+        is_long = np.linalg.norm(corners - corners[:, [1, 2, 0]], axis=2).max(axis=1) > short
+        result = np.zeros(len(corners))
+        for rows, places in ((is_long, DENSE_SAMPLES), (~is_long, FACE_SAMPLES)):
+            if rows.any():
+                samples = np.einsum("sc,kcd->ksd", places, corners[rows]).reshape(-1, 3)
+                distance = self.query.closest(samples).distance
+                result[rows] = distance.reshape(-1, len(places)).max(axis=1)
+        return result
 
     def samples(self, count: int, rng: np.random.Generator) -> Points:
         """Return points spread evenly by area, shape (count, 3).

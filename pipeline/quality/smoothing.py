@@ -12,6 +12,7 @@ import warp as wp
 from numpy.typing import NDArray
 
 from pipeline.quality.mesh_state import CURVE, INTERIOR, SURFACE, MeshState
+from pipeline.quality.reach import Reach
 from warp_kernels.tet_smoothing import ACROSS, ALONG, FIXED, FREE, check_moves, star_worst, vertex_steps
 
 Points = NDArray[np.float64]
@@ -40,6 +41,7 @@ def smooth(
     floor: float = 1e300,
     active: NDArray[np.bool_] | None = None,
     move_surface: bool = True,
+    reach: Reach | None = None,
 ) -> int:
     """Move every vertex once towards less energy; return how many moved.
 
@@ -52,6 +54,7 @@ def smooth(
         floor: Energy of a star up to which a pull may raise it.
         active: Vertices that may move, shape (n,).
         move_surface: Whether surface and crease vertices move at all.
+        reach: How far boundary faces may get from the reference.
     """
     points, kind = state.points, state.kind
     n = len(points)
@@ -106,7 +109,10 @@ def smooth(
             parameters,
         )
         value[touched] = new.numpy()
-        changed = (rejected.numpy() > 0) & (share > 0)
+        refused = rejected.numpy() > 0
+        if reach is not None:
+            refused |= reach.beyond(trial, changed)
+        changed = refused & (share > 0)
         if not changed.any():
             break
         share[changed] *= 0.5 if halving < _HALVINGS else 0.0

@@ -25,6 +25,7 @@ from pipeline.quality.insertion import insert_vertices, split_far_faces
 from pipeline.quality.interior import fill_hollow
 from pipeline.quality.mesh_state import MeshState, make_state
 from pipeline.quality.operations import NAMES, Limits, improve_connectivity
+from pipeline.quality.reach import Reach
 from pipeline.quality.smoothing import smooth
 from pipeline.stages.stage import Stage
 from pipeline.topology import compact
@@ -44,6 +45,10 @@ _MEANING = {
 
 _TETS_PER_SPLIT = 5
 """Tets that splitting an edge of the boundary adds, about."""
+
+_REACH = 0.1
+"""Distance from the surface, over the length of an edge, that a face may get while its vertices slide, unless
+some face began farther: chords of a bend have as much."""
 
 
 @dataclass
@@ -192,6 +197,8 @@ class _Optimization:
             self.state.reference, len(self.state.connectivity.faces), np.random.default_rng(context.seed)
         )
         self.deviation: Deviation | None = None
+        start = Reach(self.state, 0.0)
+        self.reach = max(config.refine_tolerance, _REACH * start.edge, float(start.gaps.max()))
         self.start_angle = self._smallest_angle()
         self.best = self.state.snapshot()
         self.best_score = -np.inf
@@ -245,8 +252,9 @@ class _Optimization:
         return plan
 
     def _heal(self, insert: bool) -> None:
+        reach = Reach(self.state, self.reach)
         for sweep in range(self.config.sweeps):
-            smooth(self.state, threshold=0.0 if sweep == 0 else 0.4)
+            smooth(self.state, threshold=0.0 if sweep == 0 else 0.4, reach=reach)
         self._change(insert)
 
     def _fit(self, insert: bool, refine: bool) -> None:
@@ -260,10 +268,11 @@ class _Optimization:
         keep_offsets(self.state)
         if fit is not None and refine and "refinements" in self.config.operations:
             # The connectivity has not changed since the fit, so its gaps still belong to the faces.
+            gaps = np.maximum(fit.gaps, Reach(self.state, 0.0).gaps)
             room = int((1.0 + self.config.growth) * len(self.mesh.tets)) - len(self.state.tets)
             split_far_faces(
                 self.state,
-                fit.gaps,
+                gaps,
                 self.config.refine_tolerance,
                 room // _TETS_PER_SPLIT,
                 self.config.star_energy,
@@ -356,6 +365,6 @@ STAGE = Stage(
     config=OptimizeConfig,
     inputs=("tet_mesh",),
     output="sim_mesh",
-    version=6,
+    version=7,
     optional=("surface_mesh",),
 )

@@ -54,6 +54,22 @@ def test_deviation_of_a_lifted_triangle_is_its_height():
     np.testing.assert_allclose(reference.face_deviation(lifted), 0.1, atol=1e-6)
 
 
+def test_deviation_of_a_long_edge_across_a_ridge_is_that_of_the_valleys():
+    # A strip along y with the profile of a W: height 0 at both ends and in the middle, -0.2 at the quarters.
+    x, z = np.linspace(0, 1, 5), np.array([0, -0.2, 0, -0.2, 0])
+    points = np.concatenate([np.stack([x, np.full(5, y), z], axis=1) for y in (-1.0, 1.0)])
+    k = np.arange(4)
+    faces = np.concatenate([np.stack([k, k + 1, k + 6], 1), np.stack([k, k + 6, k + 5], 1)])
+    reference = ReferenceSurface(points, faces.astype(np.int32))
+    corners = np.array([[[0, 0, 0], [1, 0, 0], [1, 1e-3, 0]]], dtype=np.float64)
+    # The valleys rise by 0.2 over 0.25: at a quarter both walls are 0.2 cos(atan(0.8)) away.
+    depth = 0.2 / np.sqrt(1 + 0.8**2)
+    # 1e-6: the nearest triangle is searched in single precision.
+    np.testing.assert_allclose(reference.face_deviation(corners), depth, atol=1e-6)
+    # The centroid, at two thirds, is the farthest of the middles.
+    np.testing.assert_allclose(reference.face_deviation(corners, short=2.0), depth * 2 / 3, atol=1e-3)
+
+
 def test_samples_are_even_and_on_the_surface():
     mesh = grid(2)
     faces = Connectivity(mesh.tets, len(mesh.points)).faces
