@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from pipeline.metrics.tet import dihedral_angles
-from pipeline.quality.energies import CONTINUATION, ENERGIES, EnergyParameters, matched, quality_energy
+from pipeline.quality.energies import (
+    CONTINUATION,
+    ENERGIES,
+    EnergyParameters,
+    matched,
+    odt_energy,
+    quality_energy,
+)
+from tests.pipeline.quality.small_tets import grid
 
 REGULAR = np.array([[1.0, 1, 1], [-1, 1, -1], [1, -1, -1], [-1, -1, 1]])
 TET = np.array([[0, 1, 2, 3]])
@@ -183,3 +191,38 @@ def test_matched_energies_agree_at_a_tet_of_that_angle(energy, angle):
         assert other.energy == energy
         # 1e-9: 60 halvings find the height to rounding.
         np.testing.assert_allclose(quality_energy(points, TET, parameters=other)[0], wanted, rtol=1e-9)
+
+
+def test_odt_energy_is_the_error_of_interpolating_the_square():
+    mesh = grid(2, jitter=0.2)
+    corners = mesh.points[mesh.tets]
+    # Four places a, b, b, b integrate quadratics exactly (Hammer and Stroud 1956).
+    b = (5.0 - np.sqrt(5.0)) / 20.0
+    places = np.einsum("qc,tcd->tqd", np.full((4, 4), b) + (1.0 - 4.0 * b) * np.eye(4), corners)
+    volume = np.abs(np.linalg.det(corners[:, 1:] - corners[:, :1])) / 6.0
+    square = (corners**2).sum(axis=2).mean(axis=1) - (places**2).sum(axis=2).mean(axis=1)
+    # 1e-12: sums of a few dozen products.
+    np.testing.assert_allclose(odt_energy(mesh.points, mesh.tets)[0], volume * square, rtol=1e-12)
+
+
+def test_odt_gradient_is_the_derivative(device):
+    mesh = grid(2, jitter=0.2)
+    gradient = odt_energy(mesh.points, mesh.tets, device=device)[1]
+    step = 1e-4
+    expected = np.zeros_like(gradient)
+    for index in np.ndindex(gradient.shape):
+        shift = np.zeros_like(gradient)
+        shift[index] = step
+        ahead, behind = (odt_energy(mesh.points + s * shift, mesh.tets)[0].sum() for s in (1, -1))
+        expected[index] = (ahead - behind) / (2 * step)
+    # A polynomial of degree five: truncation step^2, rounding 1e-16 / step.
+    np.testing.assert_allclose(gradient, expected, atol=1e-7 * np.abs(expected).max())
+
+
+def test_odt_energy_of_a_sliver_vanishes():
+    for height in (1e-2, 1e-4):
+        sliver = np.array([[-1, 0, 0], [0, -1, height], [1, 0, 0], [0, 1, height]])
+        if np.linalg.det(sliver[1:] - sliver[0]) < 0:
+            sliver = sliver[[0, 2, 1, 3]]
+        # V L / 20 with V = 2 height / 3 and L between 16 and 16.01: that is why optimize does not descend it.
+        assert 0 < odt_energy(sliver, TET)[0][0] < height
