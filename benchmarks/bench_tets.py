@@ -134,7 +134,8 @@ def run_pytetwild(surface: SurfaceMesh) -> TetMesh:
     import pytetwild
 
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        points, tets = pytetwild.tetrahedralize(surface.points, surface.faces, quiet=True)
+        # Copies: it takes no arrays that are read-only.
+        points, tets = pytetwild.tetrahedralize(surface.points.copy(), surface.faces.copy(), quiet=True)
     tets = np.asarray(tets, dtype=np.int32)
     turned = np.linalg.det(points[tets[:, 1:]] - points[tets[:, :1]]) < 0
     tets[turned] = tets[turned][:, [0, 2, 1, 3]]
