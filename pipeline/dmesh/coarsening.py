@@ -19,8 +19,8 @@ import warp as wp
 from numpy.typing import NDArray
 
 from pipeline.dmesh.extraction import face_normals
-from pipeline.dmesh.filling import EdgeKeys
 from pipeline.dmesh.placement import Quadrics
+from pipeline.dmesh.polygons import EdgeKeys
 from pipeline.dmesh.refinement import border_conormals
 from pipeline.metrics.surface import self_intersecting_faces
 from pipeline.points.neighbors import nearest_neighbors

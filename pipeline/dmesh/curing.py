@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import breadth_first_order, connected_components, minimum_spanning_tree
 
-from pipeline.dmesh.filling import Surface, drop_specks, fill_holes
+from pipeline.dmesh.filling import Surface, close_slits, drop_specks, fill_holes
 from pipeline.metrics.surface import fan_vertices, self_intersecting_faces
 from pipeline.surface_query import SurfaceQuery
 from pipeline.topology import orient_faces, simplex_edges
@@ -56,21 +56,26 @@ def cure(surface: Surface, faces: Indices, rounds: int = 12) -> Cured:
 
     Where more than `RAGGED` of the edges are open, intersecting faces are removed once, and only loops of few
     edges are filled; what cannot be oriented stays. Where sheets nearly touch, filling covered loops comes
-    first, and often leaves fewer open edges than that. Where patches that grow from round to round would
-    leave samples bare, the faces that are wrong are taken out and nothing around them.
+    first, and narrow loops that are left are closed in the end. Where patches that grow from round to round
+    would leave samples bare, the faces that are wrong are taken out and nothing around them.
     """
     if not len(faces):
         return Cured(faces)
-    if surface.planes.layered and _open_share(faces) > RAGGED:
+    if surface.planes.layered:
         first = _fill_first(surface, faces)
-        if _open_share(first.faces) <= RAGGED:
-            rest = cure(surface, first.faces, rounds)
-            return Cured(
-                rest.faces,
-                first.removed + rest.removed,
-                first.specks + rest.specks,
-                first.filled + rest.filled,
-            )
+        rest = _cure_shape(surface, first.faces, rounds)
+        closed = close_slits(surface, rest.faces)
+        return Cured(
+            closed,
+            first.removed + rest.removed,
+            first.specks + rest.specks,
+            first.filled + rest.filled + len(closed) - len(rest.faces),
+        )
+    return _cure_shape(surface, faces, rounds)
+
+
+def _cure_shape(surface: Surface, faces: Indices, rounds: int) -> Cured:
+    """Remove and fill, by rounds or once, as the share of open edges tells."""
     if _open_share(faces) > RAGGED:
         bad = self_intersecting_faces(surface.points, faces, device=surface.device)
         kept = drop_specks(faces[~bad])

@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from pipeline.dmesh.extraction import CHANCE_GAP, PLACES, face_normals, measure_support
+from pipeline.dmesh.polygons import EdgeKeys, boundary_loops, cheapest_triangulation, polygon_triangles
 from pipeline.dmesh.selection import SelectionConfig, select_faces
 from pipeline.dmesh.tessellation import signed_distance
 from pipeline.metrics.surface import self_intersecting_faces
 from pipeline.points.neighbors import nearest_neighbors
 from pipeline.points.sample_planes import SamplePlanes
 from pipeline.surface_query import SurfaceQuery
-from pipeline.topology import boundary_edges, components, simplex_edges, unique_rows
+from pipeline.topology import components, simplex_edges, unique_rows
 from pipeline.types import Indices, Points
 
 LONGEST_EDGE = 2.2
@@ -30,6 +31,10 @@ LARGEST_LOOP = 60
 """Edges of a loop that is still triangulated as one polygon."""
 SMALL_LOOP = 8
 """Edges of a loop up to which samples near it are reason enough to fill it."""
+LARGEST_SLIT = 128
+"""Edges of a narrow loop that is still triangulated between sheets."""
+WIDEST_SLIT = 3.0
+"""Width of such a loop, at most, in units of the median edge: an opening is wider."""
 EXPLAINED = 0.1
 """Distance of samples from the surface, in edges, below which a larger loop around them is no hole: its
 triangles would lie over a sheet that is there."""
@@ -156,58 +161,6 @@ def _gap_candidates(
     return rows[ok], score[ok]
 
 
-@dataclass(frozen=True)
-class EdgeKeys:
-    """One integer per undirected edge or per triangle."""
-
-    count: int
-
-    def of(self, edges: Indices) -> NDArray[np.int64]:
-        return edges.min(axis=1).astype(np.int64) * self.count + edges.max(axis=1)
-
-    def of_faces(self, faces: Indices) -> NDArray[np.int64]:
-        s = np.sort(faces, axis=1).astype(np.int64)
-        return (s[:, 0] * self.count + s[:, 1]) * self.count + s[:, 2]
-
-
-def boundary_loops(faces: Indices) -> list[NDArray[np.int64]]:
-    """Walk the open edges of oriented faces; return vertex loops in the direction of their half edges.
-
-    A vertex that a loop passes twice splits it there. Chains that do not close (where orientation breaks) are
-    left out.
-    """
-    half = boundary_edges(faces)
-    following: dict[int, list[int]] = {}
-    for a, b in half.tolist():
-        following.setdefault(a, []).append(b)
-    loops = []
-    while following:
-        start = next(iter(following))
-        path, place = [start], {start: 0}
-        while path:
-            ends = following.get(path[-1])
-            if not ends:
-                # A dead end: drop its vertex and go on from the one before.
-                following.pop(path[-1], None)
-                place.pop(path.pop(), None)
-                continue
-            b = ends.pop()
-            if not ends:
-                following.pop(path[-1])
-            if b in place:
-                cut = place[b]
-                loops.append(np.array(path[cut:], dtype=np.int64))
-                for v in path[cut + 1 :]:
-                    place.pop(v)
-                del path[cut + 1 :]
-                if path[-1] not in following:
-                    place.pop(path.pop())
-            else:
-                place[b] = len(path)
-                path.append(b)
-    return [loop for loop in loops if len(loop) >= 3]
-
-
 def fill_holes(
     surface: Surface, faces: Indices, largest: int = LARGEST_LOOP, covered: bool = True
 ) -> tuple[Indices, NDArray[np.int64]]:
@@ -248,6 +201,41 @@ def fill_holes(
     return faces, np.concatenate(failed) if failed else np.zeros(0, dtype=np.int64)
 
 
+def close_slits(surface: Surface, faces: Indices) -> Indices:
+    """Close narrow loops that samples cover by triangles that cross nothing.
+
+    Between sheets that nearly touch the cheapest patch of a loop often passes through the other sheet, and
+    another one does not. Triangles span at most `WIDEST_SLIT` edges, so that no lid comes over an opening.
+
+    Args:
+        faces: Oriented triangles, manifold and free of intersections, as the result is.
+    """
+    x, device = surface.points, surface.device
+    edges = simplex_edges(faces)[0]
+    limit = WIDEST_SLIT * np.median(np.linalg.norm(x[edges[:, 0]] - x[edges[:, 1]], axis=1))
+    loops = [loop[::-1].astype(np.int32) for loop in boundary_loops(faces) if len(loop) <= LARGEST_SLIT]
+    if not loops:
+        return faces
+    # The faces ask, so that triangles of one polygon are not compared with each other.
+    corners = [loop[polygon_triangles(len(loop))] for loop in loops]
+    short = [_longest_edge(x, rows) <= limit for rows in corners]
+    trial = [rows[ok] for rows, ok in zip(corners, short)]
+    together = np.concatenate([faces, *trial]).astype(np.int32)
+    hit = self_intersecting_faces(x, together, np.arange(len(faces)), device)[len(faces) :]
+    key = EdgeKeys(len(x))
+    known = set(key.of(edges).tolist())
+    for loop, ok, part in zip(loops, short, np.split(hit, np.cumsum([len(rows) for rows in trial])[:-1])):
+        crossing = ~ok
+        crossing[ok] = part
+        patch = triangulate_loop(surface, loop, known, key, crossing)
+        if patch is None or _largest_gap(surface, patch) > surface.config.largest_gap:
+            continue
+        if not _crosses(surface, faces, patch):
+            faces = np.concatenate([faces, patch]).astype(np.int32)
+            known.update(key.of(simplex_edges(patch)[0]).tolist())
+    return faces
+
+
 def fill_at_links(surface: Surface, faces: Indices, longest: int = SMALL_LOOP) -> Indices:
     """Close holes that a link of a junction line bounds: open edges lead from one of its ends to the other.
 
@@ -267,10 +255,8 @@ def fill_at_links(surface: Surface, faces: Indices, longest: int = SMALL_LOOP) -
         patch = triangulate_loop(surface, np.array(path), known, key)
         if patch is None or _largest_gap(surface, patch) > surface.config.largest_gap:
             continue
-        trial = np.concatenate([faces, patch]).astype(np.int32)
-        new = np.arange(len(faces), len(trial))
-        if not self_intersecting_faces(surface.points, trial, new, surface.device)[new].any():
-            faces = trial
+        if not _crosses(surface, faces, patch):
+            faces = np.concatenate([faces, patch]).astype(np.int32)
             edges, following = _open_edges(faces)
     return faces
 
@@ -311,9 +297,18 @@ def _lies_over(surface: Surface, query: SurfaceQuery, faces: Indices) -> bool:
     distance = query.closest(surface.samples[near]).distance
     if np.quantile(distance, 0.9) > EXPLAINED * edge:
         return False
-    together = np.concatenate([query.faces, faces])
-    new = np.arange(len(query.faces), len(together))
-    return bool(self_intersecting_faces(surface.points, together, new, surface.device)[new].any())
+    return _crosses(surface, query.faces, faces)
+
+
+def _crosses(surface: Surface, faces: Indices, patch: NDArray[np.int32]) -> bool:
+    """Whether a patch of a few triangles crosses the faces or itself."""
+    x = surface.points
+    corners = x[faces]
+    low, high = x[patch].min(axis=(0, 1)), x[patch].max(axis=(0, 1))
+    near = ((corners.min(axis=1) <= high) & (corners.max(axis=1) >= low)).all(axis=1)
+    together = np.concatenate([faces[near], patch]).astype(np.int32)
+    new = np.arange(len(together) - len(patch), len(together))
+    return bool(self_intersecting_faces(x, together, new, surface.device)[new].any())
 
 
 def _largest_gap(surface: Surface, faces: Indices) -> float:
@@ -325,52 +320,36 @@ def _largest_gap(surface: Surface, faces: Indices) -> float:
 
 
 def triangulate_loop(
-    surface: Surface, loop: NDArray[np.int64], known: set[int], key: EdgeKeys
+    surface: Surface,
+    loop: NDArray[np.integer],
+    known: set[int],
+    key: EdgeKeys,
+    crossing: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.int32] | None:
     """Return the triangulation of a closed polygon with the least cost, shape (n - 2, 3), None where there is
     none.
 
     The cost of a triangle is its area, up to five times where its normal disagrees with that of the nearest
-    sample, plus a share of its longest squared edge. A chord that is an edge of the mesh already is not used.
-
-    Source: Barequet & Sharir 1995 (the dynamic programme).
+    sample, plus a share of its longest squared edge. A chord that is an edge of the mesh already is not used,
+    nor a triangle that is marked in `crossing`, a mask over the rows of `polygon_triangles`.
     """
     n = len(loop)
     x = surface.points[loop]
-    i, j, k = (a.ravel() for a in np.meshgrid(*(np.arange(n),) * 3, indexing="ij"))
-    ordered = (i < j) & (j < k)
-    i, j, k = i[ordered], j[ordered], k[ordered]
-    corners = np.stack([i, j, k], axis=1)
-    normal, area = face_normals(x, corners.astype(np.int32))
+    corners = polygon_triangles(n)
+    normal, area = face_normals(x, corners)
     near = surface.tree.query(x[corners].mean(axis=1))[1]
     agreement = np.abs(np.einsum("ij,ij->i", normal, surface.planes.normals[near]))
-    longest = (np.linalg.norm(x[corners] - x[corners[:, [1, 2, 0]]], axis=2) ** 2).max(axis=1)
-    cost = np.full((n, n, n), np.inf)
-    cost[i, j, k] = area * (1 + 4 * (1 - agreement)) + 0.1 * longest
-    forbidden = np.zeros((n, n), dtype=bool)
-    for a in range(n):
-        for b in range(a + 2, n - (a == 0)):
-            lo, hi = sorted((int(loop[a]), int(loop[b])))
-            forbidden[a, b] = lo * key.count + hi in known
-    best = np.full((n, n), np.inf)
-    best[np.arange(n - 1), np.arange(1, n)] = 0.0
-    middle = np.zeros((n, n), dtype=np.int64)
-    for span in range(2, n):
-        for a in range(n - span):
-            b = a + span
-            if forbidden[a, b]:
-                continue
-            inner = np.arange(a + 1, b)
-            total = best[a, inner] + best[inner, b] + cost[a, inner, b]
-            m = int(total.argmin())
-            best[a, b], middle[a, b] = total[m], inner[m]
-    if not np.isfinite(best[0, n - 1]):
-        return None
-    triangles, stack = [], [(0, n - 1)]
-    while stack:
-        a, b = stack.pop()
-        if b - a >= 2:
-            m = int(middle[a, b])
-            triangles.append((loop[a], loop[m], loop[b]))
-            stack += [(a, m), (m, b)]
-    return np.array(triangles, dtype=np.int32)
+    cost = area * (1 + 4 * (1 - agreement)) + 0.1 * _longest_edge(x, corners) ** 2
+    if crossing is not None:
+        cost[crossing] = np.inf
+    chord = np.stack(np.triu_indices(n, 1), axis=1)
+    steps = chord[:, 1] - chord[:, 0]
+    chord = chord[(steps > 1) & (steps < n - 1)]
+    used = np.array([k in known for k in key.of(loop[chord].astype(np.int32)).tolist()], dtype=np.bool_)
+    rows = cheapest_triangulation(n, corners, cost, chord[used])
+    return None if rows is None else loop[corners[rows]].astype(np.int32)
+
+
+def _longest_edge(points: Points, faces: Indices) -> NDArray[np.float64]:
+    corners = points[faces]
+    return np.asarray(np.linalg.norm(corners - corners[:, [1, 2, 0]], axis=2).max(axis=1))

@@ -6,7 +6,7 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
-from pipeline.dmesh.filling import EdgeKeys
+from pipeline.dmesh.polygons import EdgeKeys
 from pipeline.dmesh.refinement import closest_on_faces
 from pipeline.metrics.surface import self_intersecting_faces
 from pipeline.topology import simplex_edges

@@ -10,13 +10,14 @@ import pytest
 from pipeline.dmesh.curing import cure, orient_along_tree, unpinch
 from pipeline.dmesh.filling import (
     Surface,
-    boundary_loops,
     close_curves,
+    close_slits,
     drop_specks,
     fill_at_links,
     fill_holes,
     zip_gaps,
 )
+from pipeline.dmesh.polygons import boundary_loops, cheapest_triangulation, polygon_triangles
 from pipeline.dmesh.selection import SelectionConfig
 from pipeline.metrics.surface import self_intersecting_faces, surface_summary
 from pipeline.points.sample_planes import estimate_planes
@@ -93,6 +94,58 @@ def test_the_border_of_a_sheet_is_no_hole() -> None:
     filled, _ = fill_holes(sheet, np.delete(faces, inner, axis=0))
     assert len(inner) > 6
     assert len(boundary_loops(filled)) == 1
+
+
+def _without_an_edge(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Take out face 100 and its neighbour: return the other faces, and the two ends of either diagonal."""
+    near = np.isin(faces, faces[100]).sum(axis=1)
+    second = int(np.flatnonzero(near == 2)[0])
+    common = np.intersect1d(faces[100], faces[second])
+    return np.delete(faces, [100, second], axis=0), common, np.setxor1d(faces[100], faces[second])
+
+
+def test_a_slit_is_closed_beside_what_stands_in_it(sphere: tuple[Surface, np.ndarray]) -> None:
+    # A hole of four edges has two triangulations, whose diagonals pass each other at some distance. A small
+    # tetrahedron in the middle of the cheaper one leaves the other, and one in either leaves none.
+    surface, faces = sphere
+    rim, old, other = _without_an_edge(faces)
+    n = len(surface.points)
+    solid = np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [0, 3, 2]])
+    corner = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
+    middles = [surface.points[ends].mean(axis=0) for ends in (old, other)]
+    size = 0.1 * np.linalg.norm(middles[0] - middles[1])
+    points = np.concatenate([surface.points, *(m + size * corner for m in middles)])
+    whole = Surface(points, surface.samples, surface.planes, surface.config)
+    for blocked, free in ((0, other), (1, old)):
+        pierced = np.concatenate([rim, solid + n + 4 * blocked]).astype(np.int32)
+        closed = close_slits(whole, pierced)
+        assert len(closed) == len(pierced) + 2
+        assert np.isin(closed[-2:], free).sum(axis=1).tolist() == [2, 2]
+        assert _closed(surface, closed[np.r_[: len(rim), -2:0]])
+    both = np.concatenate([rim, solid + n, solid + n + 4]).astype(np.int32)
+    assert len(close_slits(whole, both)) == len(both)
+
+
+def test_a_wide_opening_is_no_slit(sphere: tuple[Surface, np.ndarray]) -> None:
+    # Samples cover it: its width alone tells. A zone of the sphere 2 edges wide is closed, one of 10 is not.
+    surface, faces = sphere
+    height = surface.points[faces].mean(axis=1)[:, 2]
+    edge = np.median(np.linalg.norm(surface.points[faces[:, 0]] - surface.points[faces[:, 1]], axis=1))
+    narrow = faces[height < np.cos(edge)]
+    wide = faces[height < np.cos(5 * edge)]
+    assert _closed(surface, close_slits(surface, narrow))
+    assert len(close_slits(surface, wide)) == len(wide)
+
+
+def test_a_polygon_takes_the_cheapest_chords_that_are_allowed() -> None:
+    triangles = polygon_triangles(4)
+    cost = np.array([1.0, 2.0, 4.0, 1.5])  # 012, 013, 023, 123: chord 02 costs 5, chord 13 costs 3.5
+    none = np.zeros((0, 2), dtype=np.int64)
+    assert triangles[cheapest_triangulation(4, triangles, cost, none)].tolist() == [[0, 1, 3], [1, 2, 3]]
+    chord = np.array([[1, 3]])
+    assert triangles[cheapest_triangulation(4, triangles, cost, chord)].tolist() == [[0, 2, 3], [0, 1, 2]]
+    cost[2] = np.inf
+    assert cheapest_triangulation(4, triangles, cost, chord) is None
 
 
 def test_a_hole_beside_a_junction_is_closed() -> None:
