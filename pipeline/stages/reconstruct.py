@@ -240,8 +240,9 @@ class _Reconstruction:
             self.planes.normals,
             context=_LoopContext(self.context, points, self.junctions.links, saved),
         )
-        free = result.points[len(laid) :][result.real_values[len(laid) :] >= 0.5]
-        return np.concatenate([laid, free])
+        kept = result.real_values[len(laid) :] >= 0.5
+        self.context.count("dropped_vertices", int((~kept).sum()), "vertices of low real value dropped")
+        return np.concatenate([laid, result.points[len(laid) :][kept]])
 
     def _choose(self, points: Points) -> Indices:
         """Choose faces by minimum ball and support."""
