@@ -2,11 +2,11 @@
 
     SIMMESH_UPDATE_BASELINES=1 python -m pytest tests/test_own_baselines.py
 
-writes the values again after a change that is meant; the tolerances in the files stay. The tets of the bear come
-with the file, so its numbers may move by rounding alone (2 %). Where the stages make the tets, another machine
-or a change elsewhere chooses others: means and percentiles then move by a few per cent (15 to 20 % allowed), but
-what one worst tet decides (extremes of quality, time step, inversion margin, conditioning) by up to a factor of
-two (50 to 60 %). What fails here is a loss that a user would see.
+writes the values again after a change that is meant; the tolerances in the files stay. The tets of the bear
+come with the file, so its numbers may move by rounding alone (2 %). Where the stages make the tets, another
+machine or a change elsewhere chooses others: means and percentiles then move by a few per cent (15 to 20 %
+allowed), but what one worst tet decides (extremes of quality, time step, inversion margin, conditioning)
+by up to a factor of two (50 to 60 %). What fails here is a loss that a user would see.
 """
 
 from __future__ import annotations
