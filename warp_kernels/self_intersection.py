@@ -113,6 +113,14 @@ def fan_triangles_intersect(o: wp.vec3d, b: wp.vec3d, c: wp.vec3d, q: wp.vec3d, 
     return edge_crosses(q, r, o, b, c) or edge_crosses(b, c, o, q, r)
 
 
+@wp.func
+def are_compared(group: wp.array[wp.int32], f: int, g: int):
+    """Whether two triangles belong to one group or one of them to group 0."""
+    if group.shape[0] == 0:
+        return True
+    return group[f] == group[g] or group[f] == 0 or group[g] == 0
+
+
 @wp.kernel
 def self_intersection_kernel(
     bvh: wp.uint64,
@@ -121,6 +129,7 @@ def self_intersection_kernel(
     queries: wp.array[wp.int32],
     lower: wp.array[wp.vec3],
     upper: wp.array[wp.vec3],
+    group: wp.array[wp.int32],
     all_queried: bool,
     hit: wp.array[wp.int32],
 ):
@@ -129,7 +138,7 @@ def self_intersection_kernel(
     g = int(0)
     while wp.bvh_query_next(query, g):
         # Where all triangles are queried, the one with the lower number looks at a pair.
-        if g > f or (g < f and not all_queried):
+        if (g > f or (g < f and not all_queried)) and are_compared(group, f, g):
             common = int(0)
             mine = int(0)
             theirs = int(0)
@@ -164,6 +173,7 @@ def self_intersections(
     lower: wp.array,
     upper: wp.array,
     bvh: wp.Bvh,
+    group: wp.array,
     out: wp.array | None = None,
     all_queried: bool = False,
 ) -> wp.array:
@@ -176,6 +186,7 @@ def self_intersections(
         lower: Lower corners of the bounding boxes, rounded outward, shape (f,), vec3.
         upper: Upper corners, shape (f,), vec3.
         bvh: Hierarchy over the boxes.
+        group: Triangles of different groups other than 0 are not compared, shape (f,), int32; empty: all are.
         out: 1 for both partners of every intersecting pair, shape (f,), int32. Allocated and zeroed if None.
         all_queried: Whether `queries` holds every triangle; each pair is then tested once.
     """
@@ -184,7 +195,7 @@ def self_intersections(
     wp.launch(
         self_intersection_kernel,
         dim=len(queries),
-        inputs=[bvh.id, points, faces, queries, lower, upper, all_queried],
+        inputs=[bvh.id, points, faces, queries, lower, upper, group, all_queried],
         outputs=[out],
         device=points.device,
     )

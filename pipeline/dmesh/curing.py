@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import breadth_first_order, connected_components, minimum_spanning_tree
 
-from pipeline.dmesh.filling import Surface, close_slits, drop_specks, fill_holes
+from pipeline.dmesh.filling import close_slits, drop_specks, fill_holes
+from pipeline.dmesh.patches import Surface
 from pipeline.metrics.surface import fan_vertices, self_intersecting_faces
 from pipeline.surface_query import SurfaceQuery
 from pipeline.topology import orient_faces, simplex_edges

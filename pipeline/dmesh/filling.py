@@ -7,23 +7,29 @@ ends in 2D. What is then still wrong is left to `curing`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
-from pipeline.dmesh.extraction import CHANCE_GAP, PLACES, face_normals, measure_support
-from pipeline.dmesh.polygons import EdgeKeys, boundary_loops, cheapest_triangulation, polygon_triangles
-from pipeline.dmesh.selection import SelectionConfig, select_faces
+from pipeline.dmesh.extraction import face_normals, measure_support
+from pipeline.dmesh.patches import (
+    KnownEdges,
+    Surface,
+    crossing_patches,
+    largest_gaps,
+    lie_over,
+    longest_edges,
+    triangulate_loops,
+)
+from pipeline.dmesh.polygons import EdgeKeys, boundary_loops, polygon_triangles
+from pipeline.dmesh.selection import select_faces
 from pipeline.dmesh.tessellation import signed_distance
 from pipeline.metrics.surface import self_intersecting_faces
 from pipeline.points.neighbors import nearest_neighbors
-from pipeline.points.sample_planes import SamplePlanes
 from pipeline.surface_query import SurfaceQuery
 from pipeline.topology import components, simplex_edges, unique_rows
-from pipeline.types import Indices, Points
+from pipeline.types import Indices
 
 LONGEST_EDGE = 2.2
 """Longest edge of a filling face in units of the median edge: a slit must not become a long sliver."""
@@ -35,34 +41,6 @@ LARGEST_SLIT = 128
 """Edges of a narrow loop that is still triangulated between sheets."""
 WIDEST_SLIT = 3.0
 """Width of such a loop, at most, in units of the median edge: an opening is wider."""
-EXPLAINED = 0.1
-"""Distance of samples from the surface, in edges, below which a larger loop around them is no hole: its
-triangles would lie over a sheet that is there."""
-
-
-@dataclass(frozen=True)
-class Surface:
-    """What filling looks at: vertices, the samples and how they lie."""
-
-    points: Points
-    samples: Points
-    planes: SamplePlanes
-    config: SelectionConfig
-    device: str = "cpu"
-    links: NDArray[np.int64] | None = None
-    """Edges on junction lines, shape (m, 2)."""
-
-    def on_junction(self, edges: Indices) -> NDArray[np.bool_]:
-        """Mark edges (e, 2) that lie on a junction line and may have any number of faces."""
-        if self.links is None:
-            return np.zeros(len(edges), dtype=bool)
-        key = EdgeKeys(len(self.points))
-        return np.asarray(np.isin(key.of(edges), key.of(self.links.astype(np.int32))))
-
-    @cached_property
-    def tree(self) -> cKDTree:
-        """The samples, for the many small queries of single loops."""
-        return cKDTree(self.samples)
 
 
 def drop_specks(faces: Indices, least: int = 6) -> Indices:
@@ -175,27 +153,35 @@ def fill_holes(
         All faces (the new ones last), and the vertices of loops of at most `largest` edges that could not be
         filled although samples cover them.
     """
-    x = surface.points
-    key = EdgeKeys(len(x))
-    known = set(key.of(simplex_edges(faces)[0]).tolist())
-    query = None
+    loops = [loop for loop in boundary_loops(faces) if len(loop) <= largest]
+    if not loops:
+        return faces, np.zeros(0, dtype=np.int64)
+    known = KnownEdges(surface, faces)
+    large = covered and max(len(loop) for loop in loops) > SMALL_LOOP
+    query = SurfaceQuery(surface.points, faces, surface.device) if large else None
+    limit = surface.config.largest_gap
+
+    def judged(rows: list[int]) -> list[tuple[NDArray[np.int32] | None, bool, set[int]]]:
+        """Return the patch of each loop, whether it may be added, and the keys of its new edges."""
+        patches = triangulate_loops(surface, [loops[i][::-1] for i in rows], known)
+        fits = np.array([patch is not None for patch in patches])
+        if covered:
+            fits[fits] = largest_gaps(surface, [p for p in patches if p is not None]) <= limit
+        if query is not None:
+            wide = np.flatnonzero([ok and len(loops[i]) > SMALL_LOOP for ok, i in zip(fits, rows)])
+            fits[wide] = ~lie_over(surface, query, [p for k in wide if (p := patches[k]) is not None])
+        return list(zip(patches, fits.tolist(), known.new_edges(patches)))
+
     added: list[NDArray[np.integer]] = []
     failed: list[NDArray[np.int64]] = []
-    for loop in boundary_loops(faces):
-        if len(loop) > largest:
-            continue
-        patch = triangulate_loop(surface, loop[::-1], known, key)
+    for row, (patch, fits, keys) in enumerate(judged(list(range(len(loops))))):
+        if known.meets(keys):
+            ((patch, fits, keys),) = judged([row])
         if patch is None:
-            failed.append(loop)
-            continue
-        if covered and _largest_gap(surface, patch) > surface.config.largest_gap:
-            continue
-        if covered and len(loop) > SMALL_LOOP:
-            query = query or SurfaceQuery(x, faces, surface.device)
-            if _lies_over(surface, query, patch):
-                continue
-        added.append(patch)
-        known.update(key.of(simplex_edges(patch)[0]).tolist())
+            failed.append(loops[row])
+        elif fits:
+            added.append(patch)
+            known.add(keys)
     if added:
         faces = np.concatenate([faces, *added]).astype(np.int32)
     return faces, np.concatenate(failed) if failed else np.zeros(0, dtype=np.int64)
@@ -218,22 +204,32 @@ def close_slits(surface: Surface, faces: Indices) -> Indices:
         return faces
     # The faces ask, so that triangles of one polygon are not compared with each other.
     corners = [loop[polygon_triangles(len(loop))] for loop in loops]
-    short = [_longest_edge(x, rows) <= limit for rows in corners]
-    trial = [rows[ok] for rows, ok in zip(corners, short)]
+    crossing = [longest_edges(x, rows) > limit for rows in corners]
+    trial = [rows[~long] for rows, long in zip(corners, crossing)]
     together = np.concatenate([faces, *trial]).astype(np.int32)
     hit = self_intersecting_faces(x, together, np.arange(len(faces)), device)[len(faces) :]
-    key = EdgeKeys(len(x))
-    known = set(key.of(edges).tolist())
-    for loop, ok, part in zip(loops, short, np.split(hit, np.cumsum([len(rows) for rows in trial])[:-1])):
-        crossing = ~ok
-        crossing[ok] = part
-        patch = triangulate_loop(surface, loop, known, key, crossing)
-        if patch is None or _largest_gap(surface, patch) > surface.config.largest_gap:
-            continue
-        if not _crosses(surface, faces, patch):
-            faces = np.concatenate([faces, patch]).astype(np.int32)
-            known.update(key.of(simplex_edges(patch)[0]).tolist())
-    return faces
+    for long, part in zip(crossing, np.split(hit, np.cumsum([len(rows) for rows in trial])[:-1])):
+        long[~long] = part
+    known = KnownEdges(surface, faces)
+
+    def judged(rows: list[int]) -> list[tuple[NDArray[np.int32] | None, bool, set[int]]]:
+        """Return the patch of each loop, whether it may be added, and the keys of its new edges."""
+        patches = triangulate_loops(surface, [loops[i] for i in rows], known, [crossing[i] for i in rows])
+        found = [patch for patch in patches if patch is not None]
+        fits = np.array([patch is not None for patch in patches])
+        fits[fits] = (largest_gaps(surface, found) <= surface.config.largest_gap) & ~crossing_patches(
+            surface, faces, found
+        )
+        return list(zip(patches, fits.tolist(), known.new_edges(patches)))
+
+    added = np.zeros((0, 3), dtype=np.int32)
+    for row, (patch, fits, keys) in enumerate(judged(list(range(len(loops))))):
+        if known.meets(keys):
+            ((patch, fits, keys),) = judged([row])
+        if patch is not None and fits and not crossing_patches(surface, added, [patch])[0]:
+            added = np.concatenate([added, patch])
+            known.add(keys)
+    return np.concatenate([faces, added]).astype(np.int32)
 
 
 def fill_at_links(surface: Surface, faces: Indices, longest: int = SMALL_LOOP) -> Indices:
@@ -243,32 +239,30 @@ def fill_at_links(surface: Surface, faces: Indices, longest: int = SMALL_LOOP) -
     """
     if surface.links is None or not len(surface.links):
         return faces
-    key = EdgeKeys(len(surface.points))
-    edges, following = _open_edges(faces)
+    known, following = KnownEdges(surface, faces), _open_edges(faces)
     for a, b in surface.links.tolist():
         if a not in following or b not in following:
             continue
         path = _shortest_path(following, a, b, longest)
         if path is None or len(path) < 3:
             continue
-        known = set(key.of(edges).tolist()) - set(key.of(np.array([[a, b]])).tolist())
-        patch = triangulate_loop(surface, np.array(path), known, key)
-        if patch is None or _largest_gap(surface, patch) > surface.config.largest_gap:
+        (patch,) = triangulate_loops(surface, [np.array(path)], known)
+        if patch is None or largest_gaps(surface, [patch])[0] > surface.config.largest_gap:
             continue
-        if not _crosses(surface, faces, patch):
+        if not crossing_patches(surface, faces, [patch])[0]:
             faces = np.concatenate([faces, patch]).astype(np.int32)
-            edges, following = _open_edges(faces)
+            known, following = KnownEdges(surface, faces), _open_edges(faces)
     return faces
 
 
-def _open_edges(faces: Indices) -> tuple[Indices, dict[int, list[int]]]:
-    """Return all edges, and the neighbours of each vertex over open ones."""
+def _open_edges(faces: Indices) -> dict[int, list[int]]:
+    """Return the neighbours of each vertex over open edges."""
     edges, _, uses = simplex_edges(faces)
     following: dict[int, list[int]] = {}
     for p, q in edges[uses == 1].tolist():
         following.setdefault(p, []).append(q)
         following.setdefault(q, []).append(p)
-    return edges, following
+    return following
 
 
 def _shortest_path(following: dict[int, list[int]], start: int, end: int, longest: int) -> list[int] | None:
@@ -286,70 +280,3 @@ def _shortest_path(following: dict[int, list[int]], start: int, end: int, longes
                     longer.append([*path, v])
         paths = longer
     return None
-
-
-def _lies_over(surface: Surface, query: SurfaceQuery, faces: Indices) -> bool:
-    """Whether triangles cross a surface that explains the samples nearest to them already."""
-    places = np.einsum("wk,fkx->fwx", PLACES[3], surface.points[faces]).reshape(-1, 3)
-    near = np.unique(surface.tree.query(places)[1])
-    corners = surface.points[faces]
-    edge = np.median(np.linalg.norm(corners - corners[:, [1, 2, 0]], axis=2))
-    distance = query.closest(surface.samples[near]).distance
-    if np.quantile(distance, 0.9) > EXPLAINED * edge:
-        return False
-    return _crosses(surface, query.faces, faces)
-
-
-def _crosses(surface: Surface, faces: Indices, patch: NDArray[np.int32]) -> bool:
-    """Whether a patch of a few triangles crosses the faces or itself."""
-    x = surface.points
-    corners = x[faces]
-    low, high = x[patch].min(axis=(0, 1)), x[patch].max(axis=(0, 1))
-    near = ((corners.min(axis=1) <= high) & (corners.max(axis=1) >= low)).all(axis=1)
-    together = np.concatenate([faces[near], patch]).astype(np.int32)
-    new = np.arange(len(together) - len(patch), len(together))
-    return bool(self_intersecting_faces(x, together, new, surface.device)[new].any())
-
-
-def _largest_gap(surface: Surface, faces: Indices) -> float:
-    """Return the largest gap (see `Support`) of a few triangles."""
-    places = np.einsum("wk,fkx->fwx", PLACES[3], surface.points[faces]).reshape(-1, 3)
-    distance, near = surface.tree.query(places)
-    typical = np.maximum(surface.planes.spacing[near], surface.planes.typical_spacing)
-    return float((distance / typical / CHANCE_GAP[3]).max())
-
-
-def triangulate_loop(
-    surface: Surface,
-    loop: NDArray[np.integer],
-    known: set[int],
-    key: EdgeKeys,
-    crossing: NDArray[np.bool_] | None = None,
-) -> NDArray[np.int32] | None:
-    """Return the triangulation of a closed polygon with the least cost, shape (n - 2, 3), None where there is
-    none.
-
-    The cost of a triangle is its area, up to five times where its normal disagrees with that of the nearest
-    sample, plus a share of its longest squared edge. A chord that is an edge of the mesh already is not used,
-    nor a triangle that is marked in `crossing`, a mask over the rows of `polygon_triangles`.
-    """
-    n = len(loop)
-    x = surface.points[loop]
-    corners = polygon_triangles(n)
-    normal, area = face_normals(x, corners)
-    near = surface.tree.query(x[corners].mean(axis=1))[1]
-    agreement = np.abs(np.einsum("ij,ij->i", normal, surface.planes.normals[near]))
-    cost = area * (1 + 4 * (1 - agreement)) + 0.1 * _longest_edge(x, corners) ** 2
-    if crossing is not None:
-        cost[crossing] = np.inf
-    chord = np.stack(np.triu_indices(n, 1), axis=1)
-    steps = chord[:, 1] - chord[:, 0]
-    chord = chord[(steps > 1) & (steps < n - 1)]
-    used = np.array([k in known for k in key.of(loop[chord].astype(np.int32)).tolist()], dtype=np.bool_)
-    rows = cheapest_triangulation(n, corners, cost, chord[used])
-    return None if rows is None else loop[corners[rows]].astype(np.int32)
-
-
-def _longest_edge(points: Points, faces: Indices) -> NDArray[np.float64]:
-    corners = points[faces]
-    return np.asarray(np.linalg.norm(corners - corners[:, [1, 2, 0]], axis=2).max(axis=1))

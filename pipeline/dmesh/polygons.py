@@ -18,7 +18,8 @@ class EdgeKeys:
     count: int
 
     def of(self, edges: Indices) -> NDArray[np.int64]:
-        return edges.min(axis=1).astype(np.int64) * self.count + edges.max(axis=1)
+        a, b = edges[:, 0], edges[:, 1]
+        return np.asarray(np.minimum(a, b).astype(np.int64) * self.count + np.maximum(a, b))
 
     def of_faces(self, faces: Indices) -> NDArray[np.int64]:
         s = np.sort(faces, axis=1).astype(np.int64)
@@ -69,47 +70,43 @@ def polygon_triangles(n: int) -> NDArray[np.int32]:
     return np.stack([i, j, k], axis=1)[(i < j) & (j < k)]
 
 
-def cheapest_triangulation(
-    n: int, triangles: NDArray[np.int32], cost: NDArray[np.float64], forbidden: NDArray[np.integer]
-) -> NDArray[np.int64] | None:
-    """Choose the triangulation of a polygon with the least sum of costs.
+def cheapest_triangulations(
+    n: int, triangles: NDArray[np.int32], cost: NDArray[np.float64], barred: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """Choose for each of l polygons the triangulation with the least sum of costs.
 
     Args:
-        n: Corners of the polygon.
-        triangles: Rows of `polygon_triangles`.
-        cost: Of each of them; inf: not to be used.
-        forbidden: Chords (a, b) with a < b that may not be used, shape (m, 2).
+        n: Corners of each polygon.
+        triangles: Rows of `polygon_triangles`, shape (t, 3).
+        cost: Of each of them, shape (l, t); inf: not to be used.
+        barred: Chords (a, b) with a < b that may not be used, shape (l, n, n).
 
     Returns:
-        Rows of `triangles`, shape (n - 2,), or None where there is no triangulation.
+        Rows of `triangles`, shape (l, n - 2), -1 where there is no triangulation.
 
     Source: Barequet & Sharir 1995 (the dynamic programme).
     """
+    count = len(cost)
     row = np.full((n, n, n), -1, dtype=np.int64)
     row[tuple(triangles.T)] = np.arange(len(triangles))
-    table = np.full((n, n, n), np.inf)
-    table[tuple(triangles.T)] = cost
-    barred = np.zeros((n, n), dtype=bool)
-    barred[forbidden[:, 0], forbidden[:, 1]] = True
-    best = np.full((n, n), np.inf)
-    best[np.arange(n - 1), np.arange(1, n)] = 0.0
-    middle = np.zeros((n, n), dtype=np.int64)
+    best = np.full((count, n, n), np.inf)
+    best[:, np.arange(n - 1), np.arange(1, n)] = 0.0
+    middle = np.zeros((count, n, n), dtype=np.int64)
     for span in range(2, n):
-        for a in range(n - span):
-            b = a + span
-            if barred[a, b]:
-                continue
-            inner = np.arange(a + 1, b)
-            total = best[a, inner] + best[inner, b] + table[a, inner, b]
-            m = int(total.argmin())
-            best[a, b], middle[a, b] = total[m], inner[m]
-    if not np.isfinite(best[0, n - 1]):
-        return None
-    chosen, stack = [], [(0, n - 1)]
-    while stack:
-        a, b = stack.pop()
-        if b - a >= 2:
-            m = int(middle[a, b])
-            chosen.append(row[a, m, b])
-            stack += [(a, m), (m, b)]
-    return np.array(chosen, dtype=np.int64)
+        a = np.arange(n - span)
+        b, inner = a + span, a[:, None] + np.arange(1, span)
+        total = best[:, a[:, None], inner] + best[:, inner, b[:, None]]
+        total += cost[:, row[a[:, None], inner, b[:, None]]]
+        middle[:, a, b] = a + 1 + total.argmin(axis=2)
+        best[:, a, b] = np.where(barred[:, a, b], np.inf, total.min(axis=2))
+    chosen = np.full((count, n - 2), -1, dtype=np.int64)
+    for polygon in np.flatnonzero(np.isfinite(best[:, 0, n - 1])).tolist():
+        stack, rows = [(0, n - 1)], []
+        while stack:
+            start, end = stack.pop()
+            if end - start >= 2:
+                m = int(middle[polygon, start, end])
+                rows.append(row[start, m, end])
+                stack += [(start, m), (m, end)]
+        chosen[polygon] = rows
+    return chosen

@@ -118,7 +118,11 @@ def fan_vertices(faces: Indices) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def self_intersecting_faces(
-    points: Points, faces: Indices, queries: NDArray[np.integer] | None = None, device: str = "cpu"
+    points: Points,
+    faces: Indices,
+    queries: NDArray[np.integer] | None = None,
+    device: str = "cpu",
+    groups: NDArray[np.integer] | None = None,
 ) -> NDArray[np.bool_]:
     """Mark triangles that intersect another one, shape (f,).
 
@@ -126,6 +130,7 @@ def self_intersecting_faces(
         points: Vertices, shape (n, 3).
         faces: Triangles, shape (f, 3).
         queries: Rows to be tested against all; all rows if None. Both partners of a pair are marked.
+        groups: Faces of different groups are not compared, shape (f,); those of group 0 with all. None: 0.
     """
     from warp_kernels.self_intersection import self_intersections
 
@@ -147,6 +152,7 @@ def self_intersecting_faces(
         lower,
         upper,
         wp.Bvh(lower, upper, leaf_size=_FACES_PER_LEAF),
+        wp.array(np.zeros(0) if groups is None else groups, dtype=wp.int32, device=device),
         all_queried=queries is None,
     )
     return hit.numpy() > 0

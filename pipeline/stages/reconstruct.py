@@ -16,11 +16,12 @@ from pipeline.context import RunContext
 from pipeline.dmesh.coarsening import CoarseningConfig, CollapsingMesh, sample_quadrics
 from pipeline.dmesh.curing import cure
 from pipeline.dmesh.extraction import extract_faces
-from pipeline.dmesh.filling import Surface, close_curves, drop_specks, fill_at_links, zip_gaps
+from pipeline.dmesh.filling import close_curves, drop_specks, fill_at_links, zip_gaps
 from pipeline.dmesh.flipping import flip_edges
 from pipeline.dmesh.junctions import Junctions, lay_vertices
 from pipeline.dmesh.optimization import OptimizationConfig, optimize_points
 from pipeline.dmesh.orientation import orient_outward
+from pipeline.dmesh.patches import Surface
 from pipeline.dmesh.placement import PlacementConfig, relax_vertices, vertex_count
 from pipeline.dmesh.refinement import RefinementConfig, closest_on_faces, refine_positions, snap_border
 from pipeline.dmesh.selection import SelectionConfig

@@ -57,3 +57,11 @@ def test_no_faces(device: str) -> None:
     assert self_intersecting_faces(
         np.zeros((0, 3)), np.zeros((0, 3), dtype=np.int32), device=device
     ).shape == (0,)
+
+
+def test_faces_of_different_groups_are_not_compared(device: str) -> None:
+    points = np.array([[0, 0, 0], [2, 0, 0], [0, 2, 0], [0.5, 0.5, -1], [0.5, 0.5, 1], [3, 3, 0.1]], float)
+    faces = np.array([[0, 1, 2], [3, 4, 5]])
+    for groups, expected in (([1, 2], False), ([1, 1], True), ([0, 2], True)):
+        hit = self_intersecting_faces(points, faces, device=device, groups=np.array(groups))
+        assert hit.tolist() == [expected] * 2

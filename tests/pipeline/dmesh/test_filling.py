@@ -9,7 +9,6 @@ import pytest
 
 from pipeline.dmesh.curing import cure, orient_along_tree, unpinch
 from pipeline.dmesh.filling import (
-    Surface,
     close_curves,
     close_slits,
     drop_specks,
@@ -17,7 +16,8 @@ from pipeline.dmesh.filling import (
     fill_holes,
     zip_gaps,
 )
-from pipeline.dmesh.polygons import boundary_loops, cheapest_triangulation, polygon_triangles
+from pipeline.dmesh.patches import KnownEdges, Surface, triangulate_loops
+from pipeline.dmesh.polygons import boundary_loops, cheapest_triangulations, polygon_triangles
 from pipeline.dmesh.selection import SelectionConfig
 from pipeline.metrics.surface import self_intersecting_faces, surface_summary
 from pipeline.points.sample_planes import estimate_planes
@@ -139,13 +139,15 @@ def test_a_wide_opening_is_no_slit(sphere: tuple[Surface, np.ndarray]) -> None:
 
 def test_a_polygon_takes_the_cheapest_chords_that_are_allowed() -> None:
     triangles = polygon_triangles(4)
-    cost = np.array([1.0, 2.0, 4.0, 1.5])  # 012, 013, 023, 123: chord 02 costs 5, chord 13 costs 3.5
-    none = np.zeros((0, 2), dtype=np.int64)
-    assert triangles[cheapest_triangulation(4, triangles, cost, none)].tolist() == [[0, 1, 3], [1, 2, 3]]
-    chord = np.array([[1, 3]])
-    assert triangles[cheapest_triangulation(4, triangles, cost, chord)].tolist() == [[0, 2, 3], [0, 1, 2]]
-    cost[2] = np.inf
-    assert cheapest_triangulation(4, triangles, cost, chord) is None
+    # 012, 013, 023, 123: chord 02 costs 5, chord 13 costs 3.5.
+    cost = np.tile([1.0, 2.0, 4.0, 1.5], (3, 1))
+    barred = np.zeros((3, 4, 4), dtype=bool)
+    barred[1:, 1, 3] = True
+    cost[2, 2] = np.inf
+    best = cheapest_triangulations(4, triangles, cost, barred)
+    assert triangles[best[0]].tolist() == [[0, 1, 3], [1, 2, 3]]
+    assert triangles[best[1]].tolist() == [[0, 2, 3], [0, 1, 2]]
+    assert (best[2] == -1).all()
 
 
 def test_a_hole_beside_a_junction_is_closed() -> None:
@@ -231,3 +233,20 @@ def test_ends_of_curves_are_joined(device: str) -> None:
     ring = np.stack([np.arange(40), (np.arange(40) + 1) % 40], axis=1).astype(np.int32)
     closed = close_curves(surface, np.delete(ring, [3, 20], axis=0))
     assert surface_summary(SurfaceMesh(surface.points, closed))["watertight"]
+
+
+def test_two_holes_share_no_new_edge(sphere: tuple[Surface, np.ndarray]) -> None:
+    surface, faces = sphere
+    # Two quads over the same four vertices: what the first takes as its chord the second must not use.
+    edge = np.array([faces[0, 0], faces[0, 1]])
+    pair = faces[np.isin(faces, edge).sum(axis=1) == 2]
+    around = [edge[0], np.setdiff1d(pair[0], edge)[0], edge[1], np.setdiff1d(pair[1], edge)[0]]
+    known = KnownEdges(surface, faces[~np.isin(faces, around).all(axis=1)])
+    (first,) = triangulate_loops(surface, [np.array(around)], known)
+    (keys,) = known.new_edges([first])
+    assert len(keys) == 1
+    known.add(keys)
+    (second,) = triangulate_loops(surface, [np.array(around)], known)
+    assert first is not None
+    assert second is not None
+    assert set(map(frozenset, first.tolist())).isdisjoint(map(frozenset, second.tolist()))
