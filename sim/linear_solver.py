@@ -2,7 +2,8 @@
 
 The block pattern of a model does not change, so everything that depends on it alone is done once: the map
 from the blocks of the elements to the blocks of the matrix, and for LU the fill-reducing order of the
-vertices.
+vertices. From one Newton step to the next the values change little: the LU of an earlier matrix is a
+preconditioner for the next ones, until it is too old.
 """
 
 from __future__ import annotations
@@ -20,8 +21,15 @@ from scipy.sparse.linalg import SuperLU, splu
 
 from warp_kernels import conjugate_gradient
 
-DIRECT_VERTEX_LIMIT = 3000
-"""Above so many vertices "auto" takes CG on the CPU too: the fill of LU grows faster than its iterations."""
+Floats = NDArray[np.float64]
+
+SMALL = 3000
+"""Up to so many vertices "auto" factors on the CPU, whatever the fill."""
+FILL_LIMIT = 8.0
+"""Above so many entries of L for each one of A "auto" takes CG on the CPU too: a solve with L and U then
+costs more than the iterations that it saves. A solid cube is above from some 13,000 tets, sheets later."""
+_FACTOR = 30
+"""Time of a factorisation over that of an iteration with it: 26 to 80 on bodies of 10,000 to 30,000 tets."""
 
 
 class BlockMatrix:
@@ -117,11 +125,22 @@ def fill_reducing_order(offsets: NDArray[np.int32], columns: NDArray[np.int32]) 
         offsets: First block of each row, shape (n + 1,).
         columns: Column of each block.
     """
+    order = np.argsort(_factor_graph(offsets, columns).perm_c)
+    return (3 * order[:, None] + np.arange(3)).ravel()
+
+
+def fill(offsets: NDArray[np.int32], columns: NDArray[np.int32]) -> float:
+    """Return the entries of L for each one of A in that order; arguments as `fill_reducing_order`."""
+    # SuperLU counts L and U together, the diagonal twice.
+    n = len(offsets) - 1
+    return (_factor_graph(offsets, columns).nnz - n) / 2.0 / len(columns)
+
+
+def _factor_graph(offsets: NDArray[np.int32], columns: NDArray[np.int32]) -> SuperLU:
     n = len(offsets) - 1
     graph = csc_matrix((np.ones(len(columns)), columns, offsets), shape=(n, n))
     dominant = csc_matrix(graph + float(np.diff(offsets).max()) * identity(n, format="csc"))
-    order = np.argsort(factor_as_ordered(dominant, "MMD_AT_PLUS_A").perm_c)
-    return (3 * order[:, None] + np.arange(3)).ravel()
+    return factor_as_ordered(dominant, "MMD_AT_PLUS_A")
 
 
 def factor_as_ordered(matrix: csc_matrix, order: Literal["NATURAL", "MMD_AT_PLUS_A"] = "NATURAL") -> SuperLU:
@@ -151,19 +170,90 @@ class DirectSolver:
         self._permuted = permuted
 
     def solve(self, b: wp.array, out: wp.array, tolerance: float = 0.0, *, is_definite: bool = True) -> int:
+        self._read()
+        x = self._factor(is_definite).solve(b.numpy().reshape(-1)[self._order])
+        self._write(x, out)
+        return 0
+
+    def _read(self) -> None:
         m = self.matrix
-        values = m.matrix.values.numpy()[: m.block_count].reshape(-1)
-        self._permuted.data = values[self._source]
-        x = np.empty(3 * m.vertex_count)
+        self._permuted.data = m.matrix.values.numpy()[: m.block_count].reshape(-1)[self._source]
+
+    def _factor(self, is_definite: bool) -> SuperLU:
         factor = factor_as_ordered(self._permuted)
         # Without pivoting the signs of the pivots are those of the eigenvalues (Sylvester).
         if not is_definite and factor.U.diagonal().min() <= 0.0:
             raise ArithmeticError("the matrix is not positive definite")
-        x[self._order] = factor.solve(b.numpy().reshape(-1)[self._order])
+        return factor
+
+    def _write(self, x: Floats, out: wp.array) -> None:
         if not np.isfinite(x).all():
             raise ArithmeticError("the matrix is singular")
-        out.assign(wp.array(x.reshape(-1, 3), dtype=wp.vec3d, device=out.device))
-        return 0
+        ordered = np.empty_like(x)
+        ordered[self._order] = x
+        out.assign(wp.array(ordered.reshape(-1, 3), dtype=wp.vec3d, device=out.device))
+
+
+class LaggedSolver(DirectSolver):
+    """CG with the LU of an earlier matrix as preconditioner; factors anew when that takes long.
+
+    Source: Knoll & Keyes 2004, Jacobian-free Newton-Krylov methods, section 3.2, for lagged preconditioners.
+    """
+
+    def __init__(self, matrix: BlockMatrix) -> None:
+        super().__init__(matrix)
+        self._earlier: SuperLU | None = None
+        self._solves, self._steps = 0, 0
+
+    def solve(self, b: wp.array, out: wp.array, tolerance: float = 1e-10, *, is_definite: bool = True) -> int:
+        self._read()
+        right = b.numpy().reshape(-1)[self._order]
+        steps = 0
+        if self._earlier is not None:
+            x, steps = self._iterate(self._earlier, right, tolerance, is_definite)
+            self._solves, self._steps = self._solves + 1, self._steps + steps
+            # Past its best age: this solve cost more than the mean of all since the factorisation, itself
+            # included.
+            if steps * self._solves > _FACTOR + self._steps:
+                self._earlier = None
+            if x is not None:
+                self._write(x, out)
+                return steps
+        factor = self._factor(is_definite)
+        self._write(factor.solve(right), out)
+        self._earlier, self._solves, self._steps = factor, 1, 0
+        return steps
+
+    def _iterate(
+        self, factor: SuperLU, b: Floats, tolerance: float, is_definite: bool
+    ) -> tuple[Floats | None, int]:
+        """Return the solution, None if it took too long, and the iterations."""
+        x, r = np.zeros_like(b), b.copy()
+        z = factor.solve(r)
+        p, rz = z, _dot(r, z)
+        enough = tolerance**2 * _dot(b, b)
+        for step in range(1, _FACTOR + 1):
+            q = self._permuted @ p
+            pq = _dot(p, q)
+            if not (rz > 0.0 and pq > 0.0):
+                if not r.any():
+                    return x, step - 1
+                if is_definite:
+                    return None, step
+                raise ArithmeticError("the matrix is not positive definite")
+            x += rz / pq * p
+            r -= rz / pq * q
+            if _dot(r, r) <= enough:
+                return x, step
+            z = factor.solve(r)
+            last, rz = rz, _dot(r, z)
+            p = z + rz / last * p
+        return None, _FACTOR
+
+
+def _dot(a: Floats, b: Floats) -> float:
+    # Not by BLAS, whose threads cost more than they save at this size.
+    return float(np.einsum("i,i->", a, b))
 
 
 @dataclass
@@ -274,7 +364,7 @@ class ConjugateGradient:
         return float(values[0]), float(values[-1])
 
 
-LINEAR_SOLVERS: dict[str, type] = {"direct": DirectSolver, "cg": ConjugateGradient}
+LINEAR_SOLVERS: dict[str, type] = {"direct": DirectSolver, "lagged": LaggedSolver, "cg": ConjugateGradient}
 """By the name that a config gives; "auto" chooses one for the device and the size."""
 
 
@@ -285,8 +375,11 @@ def make_linear_solver(name: str, matrix: BlockMatrix) -> LinearSolver:
         ValueError: Unknown name.
     """
     if name == "auto":
-        is_direct = wp.get_device(matrix.device).is_cpu and matrix.vertex_count <= DIRECT_VERTEX_LIMIT
-        name = "direct" if is_direct else "cg"
+        name = "cg"
+        if wp.get_device(matrix.device).is_cpu:
+            is_small = matrix.vertex_count <= SMALL
+            if is_small or fill(matrix.offsets, matrix.columns) <= FILL_LIMIT:
+                name = "lagged"
     if name not in LINEAR_SOLVERS:
         raise ValueError(f"linear solver: unknown name {name!r}; known: auto, {', '.join(LINEAR_SOLVERS)}")
     return LINEAR_SOLVERS[name](matrix)

@@ -68,7 +68,8 @@ class NewtonConfig:
     max_iterations: int = 200
     """Newton iterations of one solve."""
     linear_solver: str = "auto"
-    """"auto", "direct" or "cg"."""
+    """"auto", "direct" (LU of each matrix), "lagged" (CG preconditioned by the LU of an earlier one) or "cg"
+    (preconditioned by the diagonal blocks)."""
 
     def __post_init__(self) -> None:
         if not 0.0 < self.tolerance < 1.0:

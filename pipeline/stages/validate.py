@@ -374,4 +374,4 @@ def _round_up(value: float) -> float:
     return float(np.ceil(value / digit) * digit)
 
 
-STAGE = Stage("validate", validate, ValidateConfig, ("sim_mesh",), "sim_report", version=3)
+STAGE = Stage("validate", validate, ValidateConfig, ("sim_mesh",), "sim_report", version=4)

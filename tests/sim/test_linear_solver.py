@@ -7,9 +7,18 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import warp as wp
+from scipy.sparse import csc_matrix
 
 from sim.energy import Elastic
-from sim.linear_solver import LINEAR_SOLVERS, BlockMatrix, ConjugateGradient, make_linear_solver
+from sim.linear_solver import (
+    LINEAR_SOLVERS,
+    BlockMatrix,
+    ConjugateGradient,
+    factor_as_ordered,
+    fill,
+    fill_reducing_order,
+    make_linear_solver,
+)
 from sim.material import Material
 from sim.model import SoftBodyModel
 
@@ -62,7 +71,7 @@ def test_ritz_values_are_the_extreme_eigenvalues(system: tuple[SoftBodyModel, Bl
 
 
 def test_unknown_solver_lists_the_known_ones(system: tuple[SoftBodyModel, BlockMatrix]) -> None:
-    with pytest.raises(ValueError, match=r"known: auto, direct, cg"):
+    with pytest.raises(ValueError, match=r"known: auto, direct, lagged, cg"):
         make_linear_solver("multigrid", system[1])
 
 
@@ -151,3 +160,56 @@ def test_iteration_limit_is_an_arithmetic_error(system: tuple[SoftBodyModel, Blo
     out = wp.zeros(model.vertex_count, dtype=wp.vec3d, device=model.device)
     with pytest.raises(ArithmeticError, match="after 3 iterations"):
         ConjugateGradient(matrix, max_iterations=3).solve(model.to_device(matrix.free.numpy()), out, 1e-12)
+
+
+def test_earlier_factor_serves_a_changed_matrix(system: tuple[SoftBodyModel, BlockMatrix]) -> None:
+    model, matrix = system
+    b = matrix.free.numpy() * np.random.default_rng(0).normal(size=(model.vertex_count, 3))
+    out = wp.zeros(model.vertex_count, dtype=wp.vec3d, device=model.device)
+    solver = make_linear_solver("lagged", matrix)
+    assert solver.solve(model.to_device(b), out, 1e-10) == 0  # factored
+    blocks = matrix.blocks.numpy()
+    # Moduli that differ by a fifth: the condition number is at most 1.5, each step a tenth of the error.
+    scale = np.repeat(np.random.default_rng(1).uniform(0.8, 1.2, model.tet_count), 16)
+    matrix.blocks.assign(scale[:, None, None] * blocks)
+    matrix.assemble()
+    steps = solver.solve(model.to_device(b), out, 1e-10)
+    assert 0 < steps <= 15
+    expected = np.linalg.solve(matrix.to_scipy().toarray(), b.ravel()).reshape(-1, 3)
+    np.testing.assert_allclose(out.numpy(), expected, rtol=0, atol=1e-8 * np.abs(expected).max())
+
+
+def test_factor_that_is_too_old_is_replaced(system: tuple[SoftBodyModel, BlockMatrix]) -> None:
+    model, matrix = system
+    b = model.to_device(matrix.free.numpy())
+    out = wp.zeros(model.vertex_count, dtype=wp.vec3d, device=model.device)
+    solver = make_linear_solver("lagged", matrix)
+    solver.solve(b, out, 1e-10)
+    blocks = matrix.blocks.numpy()
+    scale = np.repeat(10.0 ** np.random.default_rng(1).uniform(-6.0, 6.0, model.tet_count), 16)
+    matrix.blocks.assign(scale[:, None, None] * blocks)
+    matrix.assemble()
+    assert solver.solve(b, out, 1e-8) > 0
+    assert solver.solve(b, out, 1e-8) <= 3  # that of the matrix itself
+
+
+def test_earlier_factor_hides_no_negative_curvature(system: tuple[SoftBodyModel, BlockMatrix]) -> None:
+    model, matrix = system
+    b = model.to_device(matrix.free.numpy() * np.random.default_rng(0).normal(size=(model.vertex_count, 3)))
+    out = wp.zeros(model.vertex_count, dtype=wp.vec3d, device=model.device)
+    solver = make_linear_solver("lagged", matrix)
+    solver.solve(b, out, 1e-12)
+    soften(model, matrix)
+    with pytest.raises(ArithmeticError, match="not positive definite"):
+        solver.solve(b, out, 1e-12, is_definite=False)
+
+
+def test_fill_is_that_of_the_factor(system: tuple[SoftBodyModel, BlockMatrix]) -> None:
+    _, matrix = system
+    order = fill_reducing_order(matrix.offsets, matrix.columns)
+    scalar = csc_matrix(matrix.to_scipy().tocsr()[order][:, order])
+    scalar.data = np.where(scalar.data == 0.0, 1e-30, scalar.data)
+    blocks = np.abs(factor_as_ordered(scalar).L).tocoo()
+    pairs = np.unique(np.stack([blocks.row // 3, blocks.col // 3]), axis=1)
+    # SuperLU pads its supernodes.
+    assert fill(matrix.offsets, matrix.columns) == pytest.approx(pairs.shape[1] / matrix.block_count, rel=0.1)
