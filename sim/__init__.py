@@ -13,6 +13,7 @@ from sim.nodal_volume import average_volumes
 from sim.obstacles import SphereContact
 from sim.quadratic import discretization_error, elastic_of, refine_degree
 from sim.readiness import measure_readiness
+from sim.recovery import Recovery, recover
 from sim.scenarios import (
     SCENARIOS,
     Cantilever,
@@ -50,6 +51,7 @@ __all__ = [
     "NewtonConfig",
     "ParameterGradient",
     "Press",
+    "Recovery",
     "Ring",
     "ScenarioResult",
     "SelfContact",
@@ -69,6 +71,7 @@ __all__ = [
     "lowest_modes",
     "make_scenario",
     "measure_readiness",
+    "recover",
     "refine_degree",
     "roll_out",
     "simulate",

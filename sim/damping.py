@@ -3,12 +3,14 @@
     force      -C v,   C = alpha M + beta K(x_0)            x_0: where the step begins
     energy     1/(2 h) (x - x_p)^T C (x - x_p),   v = (x - x_p) / h   (see `integrator.py`)
 
-A mode of angular frequency w loses the share zeta = alpha / (2 w) + beta w / 2 of critical damping. K is the
-projected Hessian of the elastic energy: C is semi-definite, damping never adds energy. K does not change
-within a step, which costs the second order of BDF2 and of the trapezoidal rule where K changes (large
-rotations, large strains); alpha M costs nothing, but also slows free fall.
+A mode of angular frequency w loses the share zeta = alpha / (2 w) + beta w / 2 of critical damping. K resists
+the rate of Green's strain with the moduli of the body (`warp_kernels/damping.py`); it is the stiffness at
+rest, positive semi-definite at every x_0, so that C never adds energy, without resistance to rigid motions,
+and smooth, as gradients need it (the projected tangent has kinks where an eigenvalue passes zero). K does
+not change within a step, which costs the second order of BDF2 and of the trapezoidal rule where K changes
+(large rotations, large strains); alpha M costs nothing, but also slows free fall.
 
-Source: Hughes 2000, The Finite Element Method, section 7.2.
+Source: Hughes 2000, The Finite Element Method, section 7.2; Kelvin and Voigt's solid for K.
 """
 
 from __future__ import annotations
@@ -19,10 +21,10 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
-from sim.energy import Elastic, Energy, diagonal_pattern, total
+from sim.energy import Energy, diagonal_pattern, total
 from sim.linear_solver import BlockMatrix
 from sim.model import SoftBodyModel
-from sim.quadratic import elastic_of
+from sim.quadratic import QuadraticModel
 from warp_kernels import damping, time_integration
 
 
@@ -76,17 +78,18 @@ class StiffnessDamping:
 
     Args:
         time: beta [s].
-        elastic: Whose stiffness; that of the model's element if None.
     """
 
     name = "stiffness damping"
 
-    def __init__(self, model: SoftBodyModel, time: float, elastic: Elastic | None = None) -> None:
+    def __init__(self, model: SoftBodyModel, time: float) -> None:
         if not time > 0.0:
             raise ValueError(f"time: expected a positive number [s], got {time}")
         self.model, self.time = model, time
-        self.elastic = elastic or elastic_of(model)
-        self._rows, self._columns = self.elastic.pattern()
+        nodes = model.nodes if isinstance(model, QuadraticModel) else model.tets
+        width = nodes.shape[1]
+        self._rows = np.repeat(nodes, width, axis=1).ravel()
+        self._columns = np.tile(nodes, (1, width)).ravel()
         free = np.ones((model.vertex_count, 3))
         self._matrix = BlockMatrix(model.vertex_count, self._rows, self._columns, free, model.device)
         self._anchor = model.to_device(model.rest_positions)
@@ -112,9 +115,11 @@ class StiffnessDamping:
         wp.copy(self._anchor, anchor)
         wp.copy(self._start, start)
         self.factor = self.time / length
-        was_projected, self.elastic.is_projected = self.elastic.is_projected, True
-        self.elastic.hessian(start, self._matrix.blocks)
-        self.elastic.is_projected = was_projected
+        model, blocks = self.model, self._matrix.blocks
+        if isinstance(model, QuadraticModel):
+            damping.quadratic_strain_rate_blocks(start, model.node_array, model.elements, blocks)
+        else:
+            damping.strain_rate_blocks(start, model.elements, blocks)
         self._matrix.assemble()
 
     def _multiply(self, x: wp.array) -> None:

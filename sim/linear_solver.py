@@ -23,13 +23,13 @@ from warp_kernels import conjugate_gradient
 
 Floats = NDArray[np.float64]
 
-SMALL = 3000
-"""Up to so many vertices "auto" factors on the CPU, whatever the fill."""
-FILL_LIMIT = 8.0
+SMALL, LARGE = 3000, 50000
+"""Up to so many vertices "auto" factors on the CPU, whatever the fill; above so many it does not count it."""
+FILL_LIMIT = 16.0
 """Above so many entries of L for each one of A "auto" takes CG on the CPU too: a solve with L and U then
-costs more than the iterations that it saves. A solid cube is above from some 13,000 tets, sheets later."""
-_FACTOR = 30
-"""Time of a factorisation over that of an iteration with it: 26 to 80 on bodies of 10,000 to 30,000 tets."""
+costs more than the iterations that it saves. A solid cube is above from some 70,000 tets, others later."""
+_SOLVE_RATE = 0.3
+"""Multiplications a second of a solve over those of a factorisation, measured: 0.23 to 0.45."""
 
 
 class BlockMatrix:
@@ -115,32 +115,39 @@ class LinearSolver(Protocol):
         """
 
 
-def fill_reducing_order(offsets: NDArray[np.int32], columns: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Return an order of the scalar unknowns that keeps a factorisation sparse, shape (3 n,).
+@dataclass(frozen=True)
+class Elimination:
+    """What a factorisation of a pattern will be."""
 
-    The vertices are ordered by minimum degree on the graph of blocks: a ninth of the work of ordering the
-    scalar matrix, and less fill.
+    order: NDArray[np.int64]
+    """Of the scalar unknowns, such that it stays sparse, shape (3 n,)."""
+    fill: float
+    """Entries of L for each one of A."""
+    solves: float
+    """Solves that take the time of the factorisation."""
 
-    Args:
-        offsets: First block of each row, shape (n + 1,).
-        columns: Column of each block.
-    """
-    order = np.argsort(_factor_graph(offsets, columns).perm_c)
-    return (3 * order[:, None] + np.arange(3)).ravel()
+    @staticmethod
+    def of(offsets: NDArray[np.int32], columns: NDArray[np.int32]) -> Elimination:
+        """Order the vertices by minimum degree on the graph of blocks.
 
+        This is a ninth of the work of ordering the scalar matrix, and less fill.
 
-def fill(offsets: NDArray[np.int32], columns: NDArray[np.int32]) -> float:
-    """Return the entries of L for each one of A in that order; arguments as `fill_reducing_order`."""
-    # SuperLU counts L and U together, the diagonal twice.
-    n = len(offsets) - 1
-    return (_factor_graph(offsets, columns).nnz - n) / 2.0 / len(columns)
-
-
-def _factor_graph(offsets: NDArray[np.int32], columns: NDArray[np.int32]) -> SuperLU:
-    n = len(offsets) - 1
-    graph = csc_matrix((np.ones(len(columns)), columns, offsets), shape=(n, n))
-    dominant = csc_matrix(graph + float(np.diff(offsets).max()) * identity(n, format="csc"))
-    return factor_as_ordered(dominant, "MMD_AT_PLUS_A")
+        Args:
+            offsets: First block of each row, shape (n + 1,).
+            columns: Column of each block.
+        """
+        n = len(offsets) - 1
+        graph = csc_matrix((np.ones(len(columns)), columns, offsets), shape=(n, n))
+        dominant = csc_matrix(graph + float(np.diff(offsets).max()) * identity(n, format="csc"))
+        factor = factor_as_ordered(dominant, "MMD_AT_PLUS_A")
+        order = np.argsort(factor.perm_c)
+        count = 3.0 * np.diff(factor.L.indptr)
+        return Elimination(
+            (3 * order[:, None] + np.arange(3)).ravel(),
+            float(count.sum()) / 3.0 / len(columns),
+            # Column by column, of L and U: count^2 multiplications, and 2 count in each solve.
+            _SOLVE_RATE * float((count**2).sum() / (2.0 * count.sum())),
+        )
 
 
 def factor_as_ordered(matrix: csc_matrix, order: Literal["NATURAL", "MMD_AT_PLUS_A"] = "NATURAL") -> SuperLU:
@@ -158,9 +165,11 @@ def factor_as_ordered(matrix: csc_matrix, order: Literal["NATURAL", "MMD_AT_PLUS
 class DirectSolver:
     """Sparse LU of symmetric positive definite matrices; the order is found once, each solve factors."""
 
-    def __init__(self, matrix: BlockMatrix) -> None:
+    def __init__(self, matrix: BlockMatrix, elimination: Elimination | None = None) -> None:
         self.matrix = matrix
-        self._order = fill_reducing_order(matrix.offsets, matrix.columns)
+        elimination = elimination or Elimination.of(matrix.offsets, matrix.columns)
+        self._order = elimination.order
+        self._cost = int(np.ceil(elimination.solves))
         size = 3 * matrix.vertex_count
         position = np.arange(9 * matrix.block_count, dtype=np.float64).reshape(-1, 3, 3)
         scalar = bsr_matrix((position, matrix.columns, matrix.offsets), shape=(size, size)).tocsr()
@@ -200,8 +209,8 @@ class LaggedSolver(DirectSolver):
     Source: Knoll & Keyes 2004, Jacobian-free Newton-Krylov methods, section 3.2, for lagged preconditioners.
     """
 
-    def __init__(self, matrix: BlockMatrix) -> None:
-        super().__init__(matrix)
+    def __init__(self, matrix: BlockMatrix, elimination: Elimination | None = None) -> None:
+        super().__init__(matrix, elimination)
         self._earlier: SuperLU | None = None
         self._solves, self._steps = 0, 0
 
@@ -214,7 +223,7 @@ class LaggedSolver(DirectSolver):
             self._solves, self._steps = self._solves + 1, self._steps + steps
             # Past its best age: this solve cost more than the mean of all since the factorisation, itself
             # included.
-            if steps * self._solves > _FACTOR + self._steps:
+            if steps * self._solves > self._cost + self._steps:
                 self._earlier = None
             if x is not None:
                 self._write(x, out)
@@ -232,7 +241,7 @@ class LaggedSolver(DirectSolver):
         z = factor.solve(r)
         p, rz = z, _dot(r, z)
         enough = tolerance**2 * _dot(b, b)
-        for step in range(1, _FACTOR + 1):
+        for step in range(1, self._cost + 1):
             q = self._permuted @ p
             pq = _dot(p, q)
             if not (rz > 0.0 and pq > 0.0):
@@ -248,7 +257,7 @@ class LaggedSolver(DirectSolver):
             z = factor.solve(r)
             last, rz = rz, _dot(r, z)
             p = z + rz / last * p
-        return None, _FACTOR
+        return None, self._cost
 
 
 def _dot(a: Floats, b: Floats) -> float:
@@ -375,11 +384,15 @@ def make_linear_solver(name: str, matrix: BlockMatrix) -> LinearSolver:
         ValueError: Unknown name.
     """
     if name == "auto":
-        name = "cg"
-        if wp.get_device(matrix.device).is_cpu:
-            is_small = matrix.vertex_count <= SMALL
-            if is_small or fill(matrix.offsets, matrix.columns) <= FILL_LIMIT:
-                name = "lagged"
+        return _choose(matrix)
     if name not in LINEAR_SOLVERS:
         raise ValueError(f"linear solver: unknown name {name!r}; known: auto, {', '.join(LINEAR_SOLVERS)}")
     return LINEAR_SOLVERS[name](matrix)
+
+
+def _choose(matrix: BlockMatrix) -> LinearSolver:
+    if wp.get_device(matrix.device).is_cpu and matrix.vertex_count <= LARGE:
+        elimination = Elimination.of(matrix.offsets, matrix.columns)
+        if matrix.vertex_count <= SMALL or elimination.fill <= FILL_LIMIT:
+            return LaggedSolver(matrix, elimination)
+    return ConjugateGradient(matrix)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.sparse import bsr_matrix, csc_matrix, csr_matrix, diags, identity
 from scipy.sparse.linalg import eigsh
 
-from sim.linear_solver import BlockMatrix, factor_as_ordered, fill_reducing_order
+from sim.linear_solver import BlockMatrix, Elimination, factor_as_ordered
 from sim.model import SoftBodyModel
 from sim.quadratic import elastic_of
 
@@ -153,7 +153,7 @@ def lowest_modes(
         raise ValueError(f"count: expected 1 to {len(is_free)} (free components), got {count}")
     if stiffness is None:
         stiffness = softened_stiffness(model, rest_stiffness(model))
-    order = fill_reducing_order(stiffness.indptr, stiffness.indices)
+    order = Elimination.of(stiffness.indptr, stiffness.indices).order
     order = order[np.isin(order, is_free)]
     A = csc_matrix(mass_scaled(model, stiffness)[order][:, order])
     bound = float(abs(A).sum(axis=1).max())

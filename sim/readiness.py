@@ -26,7 +26,7 @@ from scipy.sparse import bsr_matrix, coo_matrix, csc_matrix, identity
 from scipy.sparse.csgraph import connected_components
 
 from sim.energy import Elastic
-from sim.linear_solver import BlockMatrix, ConjugateGradient, factor_as_ordered, fill_reducing_order
+from sim.linear_solver import BlockMatrix, ConjugateGradient, Elimination, factor_as_ordered
 from sim.model import SoftBodyModel
 from sim.modes import (
     ZERO_MODE,
@@ -176,7 +176,7 @@ def zero_modes(model: SoftBodyModel, stiffness: bsr_matrix, component_count: int
         return {"zero_modes": None, "lowest_frequency": None}
     scaled = mass_scaled(model, stiffness)
     highest = float(abs(scaled).sum(axis=1).max())
-    order = fill_reducing_order(stiffness.indptr, stiffness.indices)
+    order = Elimination.of(stiffness.indptr, stiffness.indices).order
     permuted = csc_matrix(scaled[order][:, order])
     factor = factor_as_ordered(csc_matrix(permuted + _SHIFT * highest * identity(unknowns, format="csc")))
     basis = np.random.default_rng(0).normal(size=(unknowns, size))

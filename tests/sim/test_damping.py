@@ -6,13 +6,15 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import warp as wp
 
 from sim.damping import MassDamping, StiffnessDamping, rayleigh_coefficients, rayleigh_damping
 from sim.energy import Elastic
 from sim.integrator import IMPLICIT_INTEGRATORS
 from sim.material import Material
 from sim.model import SoftBodyModel, State
-from sim.modes import lowest_modes
+from sim.modes import lowest_modes, rest_stiffness
+from sim.quadratic import refine_degree
 from sim.solver import NewtonConfig
 
 
@@ -69,3 +71,36 @@ def test_coefficient_must_be_positive(kind: type, value: float, box: Callable) -
     model = SoftBodyModel.from_arrays(*box((1, 1, 1)))
     with pytest.raises(ValueError, match="positive"):
         kind(model, value)
+
+
+@pytest.mark.parametrize("element", [lambda model: model, refine_degree])
+def test_stiffness_damping_is_the_stiffness_at_rest(element: Callable, box: Callable, device: str) -> None:
+    points, tets = box((2, 1, 1), jitter=0.2)
+    model = element(SoftBodyModel.from_arrays(points, tets, Material(youngs_modulus=1.0e5), device=device))
+    damping = StiffnessDamping(model, 0.1)
+    rng = np.random.default_rng(0)
+    anchor = model.rest_positions + 0.1 * rng.normal(size=model.rest_positions.shape)
+    x = model.to_device(model.rest_positions)
+    damping.begin_step(x, model.to_device(anchor), 0.01)
+    found = wp.zeros_like(x)
+    damping.gradient(x, found)
+    expected = 10.0 * (rest_stiffness(model) @ (model.rest_positions - anchor).ravel()).reshape(-1, 3)
+    np.testing.assert_allclose(found.numpy(), expected, rtol=0, atol=1e-10 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("element", [lambda model: model, refine_degree])
+def test_stiffness_damping_opposes_strain_and_not_rotation(
+    element: Callable, box: Callable, rotation: np.ndarray, device: str
+) -> None:
+    points, tets = box((2, 1, 1), jitter=0.2)
+    model = element(SoftBodyModel.from_arrays(points, tets, Material(youngs_modulus=1.0e5), device=device))
+    damping = StiffnessDamping(model, 0.1)
+    rng = np.random.default_rng(0)
+    crushed = model.rest_positions @ rotation.T + 0.5 * rng.normal(size=model.rest_positions.shape)
+    turning = np.cross([1.0, 2.0, 3.0], crushed) + np.array([4.0, 5.0, 6.0])
+    damping.begin_step(model.to_device(crushed), model.to_device(crushed), 0.01)
+    powers = [
+        damping.value(model.to_device(crushed + 0.01 * way))
+        for way in (turning, rng.normal(size=crushed.shape))
+    ]
+    assert 0.0 <= abs(powers[0]) <= 1e-12 * powers[1]

@@ -7,13 +7,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from sim.integrator import IMPLICIT_INTEGRATORS
 from sim.material import Material
 from sim.model import SoftBodyModel
 from sim.solver import NewtonConfig
 from sim.trajectory import Motion
 
 
-@pytest.mark.parametrize("name", ["implicit_euler", "bdf2"])
+@pytest.mark.parametrize("name", IMPLICIT_INTEGRATORS)
 def test_gradients_have_a_remainder_of_second_order(
     name: str, box: Callable, remainder_slope: Callable
 ) -> None:
@@ -27,8 +28,7 @@ def test_gradients_have_a_remainder_of_second_order(
         "points": points,
         "mu": base.mu * rng.uniform(0.8, 1.2, t),
         "lam": base.lam * rng.uniform(0.8, 1.2, t),
-        # Strained by a tenth: an eigenvalue of the stiffness that passes zero on the way would be a kink.
-        "positions": points * [1.1, 1.0, 1.1] + 0.02 * rng.normal(size=points.shape),
+        "positions": points + 0.02 * rng.normal(size=points.shape),
         "velocities": rng.normal(size=points.shape),
     }
 
