@@ -9,7 +9,7 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
+from scipy.sparse import coo_matrix, csr_matrix
 from scipy.sparse.csgraph import connected_components
 
 Indices = NDArray[np.int32]
@@ -56,6 +56,18 @@ def _sorted_columns(rows: Indices) -> list[NDArray[np.int64]]:
             low, high = columns[k], columns[k + 1]
             columns[k], columns[k + 1] = np.minimum(low, high), np.maximum(low, high)
     return columns
+
+
+def rows_by_label(labels: NDArray[np.integer], count: int) -> tuple[Indices, Indices]:
+    """Group rows by their label 0..count-1 without a sort.
+
+    Returns:
+        Rows by label, ascending within one, shape (n,), and where each label starts, shape (count + 1,).
+    """
+    n = len(labels)
+    one_each = (np.ones(n, dtype=np.int8), labels, np.arange(n + 1))
+    table = csr_matrix(one_each, shape=(n, count)).tocsc()
+    return table.indices.astype(np.int32), table.indptr.astype(np.int32)
 
 
 def simplex_edges(simplices: Indices) -> tuple[Indices, NDArray[np.int64], NDArray[np.int64]]:

@@ -184,17 +184,16 @@ def segment_fits(
 
 @wp.kernel
 def ready_kernel(
+    active: wp.array[wp.int32],
     faces: wp.array2d[wp.int32],
     ranked: RankedFaces,
     ready: wp.array[wp.int32],
-    remaining: wp.array[wp.int32],
 ):
-    v = wp.tid()
+    v = active[wp.tid()]
     ready[v] = -1
     h = ranked.head[v]
     if h == ranked.start[v + 1]:
         return
-    wp.atomic_add(remaining, 0, 1)
     f = ranked.face[h]
     for corner in range(faces.shape[1]):
         other = faces[f, corner]
@@ -206,6 +205,7 @@ def ready_kernel(
 
 @wp.kernel
 def decide_triangles_kernel(
+    active: wp.array[wp.int32],
     points: wp.array[wp.vec3d],
     faces: wp.array2d[wp.int32],
     ready: wp.array[wp.int32],
@@ -213,7 +213,7 @@ def decide_triangles_kernel(
     ranked: RankedFaces,
     state: wp.array[wp.int32],
 ):
-    v = wp.tid()
+    v = active[wp.tid()]
     f = ready[v]
     if f < 0:
         return
@@ -227,6 +227,7 @@ def decide_triangles_kernel(
 
 @wp.kernel
 def decide_segments_kernel(
+    active: wp.array[wp.int32],
     points: wp.array[wp.vec2d],
     faces: wp.array2d[wp.int32],
     ready: wp.array[wp.int32],
@@ -234,7 +235,7 @@ def decide_segments_kernel(
     ranked: RankedFaces,
     state: wp.array[wp.int32],
 ):
-    v = wp.tid()
+    v = active[wp.tid()]
     f = ready[v]
     if f < 0:
         return
@@ -247,30 +248,32 @@ def decide_segments_kernel(
 
 
 def selection_round(
+    active: wp.array,
     points: wp.array,
     faces: wp.array,
     ranked: RankedFaces,
     rule: SelectionRule,
     state: wp.array,
     ready: wp.array,
-    remaining: wp.array,
 ) -> None:
     """Decide every candidate that heads the lists of all its vertices.
 
     Args:
+        active: The vertices that have undecided candidates, and any others, shape (a,), int32.
         points: Positions, shape (n,), vec3d for triangles and vec2d for segments.
         faces: Candidates, shape (f, d), int32.
         ranked: Candidates by vertex; heads are advanced.
         rule: Thresholds.
         state: UNDECIDED, CHOSEN or REFUSED per candidate, shape (f,); modified.
         ready: Work space, shape (n,), int32.
-        remaining: Vertices that had undecided candidates, shape (1,); counted up.
     """
     device = points.device
-    wp.launch(
-        ready_kernel, dim=len(points), inputs=[faces, ranked], outputs=[ready, remaining], device=device
-    )
+    wp.launch(ready_kernel, dim=len(active), inputs=[active, faces, ranked], outputs=[ready], device=device)
     kernel = decide_triangles_kernel if points.dtype == wp.vec3d else decide_segments_kernel
     wp.launch(
-        kernel, dim=len(points), inputs=[points, faces, ready, rule], outputs=[ranked, state], device=device
+        kernel,
+        dim=len(active),
+        inputs=[active, points, faces, ready, rule],
+        outputs=[ranked, state],
+        device=device,
     )

@@ -30,7 +30,7 @@ def volume(a: wp.vec3d, b: wp.vec3d, c: wp.vec3d, d: wp.vec3d):
     w = d - a
     value = wp.dot(wp.cross(u, v), w)
     size = wp.max(wp.max(wp.length_sq(u), wp.length_sq(v)), wp.length_sq(w))
-    if wp.abs(value) <= _TINY * size * wp.sqrt(size):
+    if value * value <= _TINY * _TINY * size * size * size:
         return _ZERO
     return value
 
@@ -110,6 +110,17 @@ def separate_triangles_intersect(
 @wp.func
 def fan_triangles_intersect(o: wp.vec3d, b: wp.vec3d, c: wp.vec3d, q: wp.vec3d, r: wp.vec3d):
     """Whether two triangles o b c and o q r with one common vertex o intersect elsewhere."""
+    u = b - o
+    w = c - o
+    middle = u + w
+    # Most triangles of a fan lie beyond a plane through o from each other.
+    if (
+        wp.dot(middle, u) > _ZERO
+        and wp.dot(middle, w) > _ZERO
+        and wp.dot(middle, q - o) < _ZERO
+        and wp.dot(middle, r - o) < _ZERO
+    ):
+        return False
     return edge_crosses(q, r, o, b, c) or edge_crosses(b, c, o, q, r)
 
 
@@ -122,6 +133,11 @@ def are_compared(group: wp.array[wp.int32], f: int, g: int):
 
 
 @wp.kernel
+def mark_kernel(rows: wp.array[wp.int32], marked: wp.array[wp.int32]):
+    marked[rows[wp.tid()]] = 1
+
+
+@wp.kernel
 def self_intersection_kernel(
     bvh: wp.uint64,
     points: wp.array[wp.vec3d],
@@ -130,15 +146,15 @@ def self_intersection_kernel(
     lower: wp.array[wp.vec3],
     upper: wp.array[wp.vec3],
     group: wp.array[wp.int32],
-    all_queried: bool,
+    is_queried: wp.array[wp.int32],
     hit: wp.array[wp.int32],
 ):
     f = queries[wp.tid()]
     query = wp.bvh_query_aabb(bvh, lower[f], upper[f])
     g = int(0)
     while wp.bvh_query_next(query, g):
-        # Where all triangles are queried, the one with the lower number looks at a pair.
-        if (g > f or (g < f and not all_queried)) and are_compared(group, f, g):
+        # Where both triangles are queried, the one with the lower number looks at the pair.
+        if (g > f or (g < f and is_queried[g] == 0)) and are_compared(group, f, g):
             common = int(0)
             mine = int(0)
             theirs = int(0)
@@ -175,7 +191,6 @@ def self_intersections(
     bvh: wp.Bvh,
     group: wp.array,
     out: wp.array | None = None,
-    all_queried: bool = False,
 ) -> wp.array:
     """Mark triangles that intersect another one.
 
@@ -188,14 +203,15 @@ def self_intersections(
         bvh: Hierarchy over the boxes.
         group: Triangles of different groups other than 0 are not compared, shape (f,), int32; empty: all are.
         out: 1 for both partners of every intersecting pair, shape (f,), int32. Allocated and zeroed if None.
-        all_queried: Whether `queries` holds every triangle; each pair is then tested once.
     """
     if out is None:
         out = wp.zeros(faces.shape[0], dtype=wp.int32, device=points.device)
+    is_queried = wp.zeros(faces.shape[0], dtype=wp.int32, device=points.device)
+    wp.launch(mark_kernel, dim=len(queries), inputs=[queries], outputs=[is_queried], device=points.device)
     wp.launch(
         self_intersection_kernel,
         dim=len(queries),
-        inputs=[bvh.id, points, faces, queries, lower, upper, group, all_queried],
+        inputs=[bvh.id, points, faces, queries, lower, upper, group, is_queried],
         outputs=[out],
         device=points.device,
     )

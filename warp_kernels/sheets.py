@@ -19,6 +19,9 @@ from warp_kernels.simplex import ball_offset
 
 wp.set_module_options({"enable_backward": False})
 
+_SLACK = wp.constant(wp.float64(1.0e-9))
+"""Rounding of a sum of votes."""
+
 
 @wp.struct
 class SheetRule:
@@ -114,6 +117,9 @@ def vote_kernel(
             votes = wp.float64(0.0)
             for s in range(neighbors.shape[1]):
                 k = neighbors[p, s]
+                # A neighbour counts at most 1: no need to go on where all that are left bring no victory.
+                if votes + wp.float64(neighbors.shape[1] - s) < most - _SLACK:
+                    break
                 if k >= 0:
                     height = wp.dot(n, points[k] - x) / width
                     votes += wp.exp(-height * height)
@@ -182,10 +188,12 @@ def sheet_margin_kernel(
                 # A point across from another corner does not block the face either.
                 a = face[(k + 1) % 3]
                 b = face[(k + 2) % 3]
-                if not lies_across(points, normals, rule, a, q) and not lies_across(
-                    points, normals, rule, b, q
-                ):
-                    nearest = wp.min(nearest, wp.length(points[q] - c))
+                distance = wp.length(points[q] - c)
+                if distance < nearest:
+                    if not lies_across(points, normals, rule, a, q) and not lies_across(
+                        points, normals, rule, b, q
+                    ):
+                        nearest = distance
     margin[f] = (nearest - r) / r
 
 

@@ -25,7 +25,7 @@ from pipeline.dmesh.refinement import border_conormals
 from pipeline.metrics.surface import self_intersecting_faces
 from pipeline.points.neighbors import nearest_neighbors
 from pipeline.points.sample_planes import SamplePlanes
-from pipeline.topology import boundary_edges, compact, simplex_edges
+from pipeline.topology import boundary_edges, compact, rows_by_label, simplex_edges
 from pipeline.types import Indices, Points
 from warp_kernels.edge_collapse import CollapseRule, collapse_costs
 
@@ -201,9 +201,8 @@ class CollapsingMesh:
         self, edges: Indices, edge_faces: NDArray[np.int32], rule: CollapseRule
     ) -> tuple[NDArray[np.float64], Points]:
         n = len(self.points)
-        start = np.zeros(n + 1, dtype=np.int32)
-        np.cumsum(np.bincount(self.faces.ravel(), minlength=n), out=start[1:])
-        fan = (np.argsort(self.faces.ravel(), kind="stable") // 3).astype(np.int32)
+        corner, start = rows_by_label(self.faces.ravel(), n)
+        fan = corner // 3
         border = np.zeros(n, dtype=np.int32)
         border[edges[edge_faces != 2].ravel()] = 1
         d = self.device

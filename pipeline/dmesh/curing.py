@@ -233,7 +233,8 @@ def orient_along_tree(faces: Indices) -> tuple[Indices, NDArray[np.bool_]]:
     doubtful = np.asarray(np.isin(faces, edges[uses != 2]).any(axis=1))
     weight = 1.0 + doubtful[left] + doubtful[right]
     # Two faces may share two edges; the lower weight is kept, and both edges are checked in the end.
-    pair, first = np.unique(np.stack([left, right]), axis=1, return_index=True)
+    first = np.unique(left * f + right, return_index=True)[1]
+    pair = np.stack([left[first], right[first]])
     tree = minimum_spanning_tree(coo_matrix((weight[first], pair), shape=(f, f)))
     part = connected_components(tree, directed=False)[1]
     root = np.full(part.max() + 1, f, dtype=np.int64)

@@ -14,6 +14,7 @@ openings do.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import warp as wp
@@ -44,6 +45,9 @@ _LINK_SAMPLES = 9
 """Nearest samples of a place of a face on a junction line, where many of them lie on other sheets."""
 _SPACING_NEIGHBORS = 6
 _CHUNK = 1 << 17
+"""Faces whose samples are searched at a time."""
+_BLOCK = 1 << 14
+"""Places that are compared with their samples at a time, so that they stay in the cache."""
 
 
 @dataclass(frozen=True)
@@ -113,19 +117,24 @@ def on_links(faces: Indices, links: NDArray[np.int64], vertex_count: int) -> NDA
 def _support(
     points: Points, faces: Indices, samples: Points, planes: SamplePlanes, nearest: int, device: str
 ) -> tuple[NDArray[np.float64], ...]:
-    f, d = len(faces), points.shape[1]
+    d = points.shape[1]
     weights = PLACES[d]
     places = np.einsum("wk,fkx->fwx", weights, points[faces]).reshape(-1, d)
     near, distance = nearest_neighbors(samples, min(nearest, len(samples)), queries=places, device=device)
-    normals = planes.normals[near]
-    offset = np.abs(np.einsum("qkx,qkx->qk", places[:, None] - samples[near], normals)).min(axis=1)
-    own = np.repeat(face_normals(points, faces)[0], len(weights), axis=0)
-    agreement = np.abs(np.einsum("qkx,qx->qk", normals, own)).max(axis=1)
+    own, _ = face_normals(points, faces)
+    offset, agreement = np.empty(len(places)), np.empty(len(places))
+    for i in range(0, len(places), _BLOCK):
+        rows = slice(i, i + _BLOCK)
+        normals = planes.normals[near[rows]]
+        height = np.einsum("qkx,qkx->qk", places[rows, None] - samples[near[rows]], normals)
+        offset[rows] = reduce(np.minimum, np.abs(height).T)
+        face = np.arange(i, min(i + _BLOCK, len(places))) // len(weights)
+        agreement[rows] = reduce(np.maximum, np.abs(np.einsum("qkx,qx->qk", normals, own[face])).T)
     gap = distance[:, 0] / np.maximum(planes.spacing[near[:, 0]], planes.typical_spacing) / CHANCE_GAP[d]
-    shape = (f, len(weights))
+    shape = (len(faces), len(weights))
     return (
         offset.reshape(shape).mean(axis=1),
-        gap.reshape(shape).max(axis=1),
+        reduce(np.maximum, gap.reshape(shape).T),
         agreement.reshape(shape).mean(axis=1),
     )
 
@@ -212,7 +221,7 @@ def find_candidates(
     small = radius < config.largest_radius * spacing[faces].max(axis=1)
     faces, radius = faces[small], radius[small]
     if normals is None:
-        margin = signed_distance(points, faces, device=device)[0] / radius
+        margin = signed_distance(points, faces, neighbors=(near, distance), device=device)[0] / radius
     else:
         margin = margin_on_sheet(points, normals, faces, near, device)
     keep = margin > config.least_margin

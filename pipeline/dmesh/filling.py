@@ -112,15 +112,15 @@ def _gap_candidates(
     if len(open_vertices) < 3:
         return None
     k = min(14, len(open_vertices) - 1)
-    near, _ = nearest_neighbors(x[open_vertices], k, device=surface.device)
-    s, t = np.triu_indices(k, 1)
-    local = np.stack(
-        [np.repeat(np.arange(len(near)), len(s)), near[:, s].ravel(), near[:, t].ravel()], axis=1
-    )
-    rows, _, _ = unique_rows(open_vertices[local])
-    length = np.linalg.norm(x[rows] - x[rows[:, [1, 2, 0]]], axis=2).max(axis=1)
+    near, distance = nearest_neighbors(x[open_vertices], k, device=surface.device)
     median = np.median(np.linalg.norm(x[edges[:, 0]] - x[edges[:, 1]], axis=1))
-    rows = rows[length < LONGEST_EDGE * median]
+    longest = LONGEST_EDGE * median
+    s, t = np.triu_indices(k, 1)
+    # Neighbours ascend by distance: the second side is the longer one, here with room for rounding.
+    vertex, pair = np.nonzero(distance[:, t] < longest * (1 + 1e-9))
+    local = np.stack([vertex, near[vertex, s[pair]], near[vertex, t[pair]]], axis=1)
+    rows = open_vertices[local]
+    rows, _, _ = unique_rows(rows[longest_edges(x, rows) < longest])
     key = EdgeKeys(len(x))
     mine = key.of(rows[:, [0, 1, 0, 2, 1, 2]].reshape(-1, 2)).reshape(-1, 3)
     is_open = np.isin(mine, key.of(edges[uses == 1])).sum(axis=1)

@@ -217,8 +217,8 @@ def crossing_patches(
 
 
 def _sides(points: Points, faces: Indices) -> NDArray[np.float64]:
-    corners = points[faces]
-    return np.asarray(np.linalg.norm(corners - corners[:, [1, 2, 0]], axis=2))
+    a, b, c = (points[faces[:, k]] for k in range(3))
+    return np.stack([np.linalg.norm(p - q, axis=1) for p, q in ((a, b), (b, c), (c, a))], axis=1)
 
 
 def longest_edges(points: Points, faces: Indices) -> NDArray[np.float64]:

@@ -50,7 +50,7 @@ class PlacementConfig:
     """Rounds that go to the centroid only."""
     centroid_weight: float = 0.02
     """lambda: pull towards the centroid relative to the planes."""
-    samples_per_sheet_vertex: float = 2.5
+    samples_per_sheet_vertex: float = 4.0
     """Samples behind one vertex, at most, where sheets nearly touch."""
     noise_spacing: float = 8.5
     """Vertex spacing, at least, in units of the noise that was removed from the samples."""

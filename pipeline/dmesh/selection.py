@@ -8,6 +8,7 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
+from pipeline.topology import rows_by_label
 from pipeline.types import Indices, Points
 from warp_kernels.face_selection import CHOSEN, RankedFaces, SelectionRule, selection_round
 
@@ -85,14 +86,12 @@ def select_faces(
     order = np.argsort(-score, kind="stable")
     faces = np.ascontiguousarray(np.concatenate([old, candidates[order]]), dtype=np.int32)
     corner = faces.ravel()
-    by_vertex = np.argsort(corner, kind="stable")
-    start = np.zeros(n + 1, dtype=np.int32)
-    np.cumsum(np.bincount(corner, minlength=n), out=start[1:])
+    by_vertex, start = rows_by_label(corner, n)
     head = start[:-1] + np.bincount(old.ravel(), minlength=n).astype(np.int32)
 
     ranked = RankedFaces()
     ranked.start = wp.array(start, dtype=wp.int32, device=device)
-    ranked.face = wp.array((by_vertex // d).astype(np.int32), dtype=wp.int32, device=device)
+    ranked.face = wp.array(by_vertex // d, dtype=wp.int32, device=device)
     ranked.head = wp.array(head, dtype=wp.int32, device=device)
     both = np.zeros((0, 2), np.int64) if links is None else np.concatenate([links, links[:, ::-1]])
     both = both[np.argsort(both[:, 0], kind="stable")]
@@ -110,13 +109,14 @@ def select_faces(
     x: wp.array = wp.array(points, dtype=wp.vec3d if d == 3 else wp.vec2d, device=device)
     table: wp.array = wp.array(faces, dtype=wp.int32, device=device)
     ready = wp.empty(n, dtype=wp.int32, device=device)
-    remaining = wp.zeros(1, dtype=wp.int32, device=device)
     while True:
-        for _ in range(_ROUNDS_PER_CHECK):
-            remaining.zero_()
-            selection_round(x, table, ranked, rule, state, ready, remaining)
-        if int(remaining.numpy()[0]) == 0:
+        # Most vertices are done after a few rounds; long chains of candidates go on among few.
+        undecided = np.flatnonzero(ranked.head.numpy() < start[1:]).astype(np.int32)
+        if not len(undecided):
             break
+        active: wp.array = wp.array(undecided, dtype=wp.int32, device=device)
+        for _ in range(_ROUNDS_PER_CHECK):
+            selection_round(active, x, table, ranked, rule, state, ready)
     accepted = np.zeros(len(candidates), dtype=bool)
     accepted[order] = state.numpy()[len(old) :] == CHOSEN
     return accepted

@@ -56,7 +56,12 @@ def minimum_ball(points: Points, faces: Indices, device: str = "cpu") -> Minimum
 
 
 def signed_distance(
-    points: Points, faces: Indices, *, reach: float | None = None, device: str = "cpu"
+    points: Points,
+    faces: Indices,
+    *,
+    reach: float | None = None,
+    neighbors: tuple[Indices, NDArray[np.float64]] | None = None,
+    device: str = "cpu",
 ) -> tuple[NDArray[np.float64], Indices]:
     """Compute d = min_{q not in face} |q - c| - r for each face: positive where the minimum ball is empty.
 
@@ -65,6 +70,8 @@ def signed_distance(
         faces: Vertex indices, shape (f, d).
         reach: Only |d| <= reach [unit of the points] matters: a larger d is given as inf, a smaller one as
             -inf, which is faster. None: exact everywhere.
+        neighbors: Nearest neighbours of each point, ascending, and their distances, shape (n, k) each, as
+            `nearest_neighbors` gives them: with them most faces need no search.
 
     Returns:
         Signed distance, shape (f,), and the nearest other point, shape (f,), -1 where d is infinite. A face
@@ -79,10 +86,12 @@ def signed_distance(
     x, face = to_device(p, device), _faces_to_device(f, device)
     cells = PointCells(x)
     scale = wp.full(len(p), 1.0, dtype=wp.float64, device=device)
-    lists = wp.empty((len(p), 0), dtype=wp.int32, device=device)
+    if neighbors is None:
+        neighbors = np.empty((len(p), 0), dtype=np.int32), np.empty((len(p), 0))
+    lists: wp.array = wp.array(neighbors[0], dtype=wp.int32, device=device)
+    covered: wp.array = wp.array(neighbors[1], dtype=wp.float64, device=device)
     nearest = wp.empty(len(f), dtype=wp.int32, device=device)
     distance = wp.empty(len(f), dtype=wp.float64, device=device)
-    covered = wp.empty((len(p), 0), dtype=wp.float64, device=device)
     limit = -1.0 if reach is None else float(reach)
     nearest_other(cells.cells, x, face, scale, limit, lists, covered, nearest)
     kernels.signed_distance(x, face, nearest, distance)

@@ -111,7 +111,9 @@ def fan_vertices(faces: Indices) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     size = 3 * f + 2 * len(edges)
     graph = coo_matrix((np.ones(len(rows)), (rows, 3 * f + node.ravel())), shape=(size, size))
     label = connected_components(graph, directed=False)[1][: 3 * f]
-    _, fan = np.unique(label, return_inverse=True)
+    used = np.zeros(size, dtype=bool)
+    used[label] = True
+    fan = (np.cumsum(used) - 1)[label]
     vertex = np.zeros(fan.max() + 1, dtype=np.int64)
     vertex[fan] = faces.ravel()
     return fan.reshape(f, 3), vertex
@@ -153,7 +155,6 @@ def self_intersecting_faces(
         upper,
         wp.Bvh(lower, upper, leaf_size=_FACES_PER_LEAF),
         wp.array(np.zeros(0) if groups is None else groups, dtype=wp.int32, device=device),
-        all_queried=queries is None,
     )
     return hit.numpy() > 0
 

@@ -397,5 +397,5 @@ STAGE = Stage(
     config=ReconstructConfig,
     inputs=("point_cloud",),
     output="surface_mesh",
-    version=4,
+    version=5,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.topology import unique_rows
+from pipeline.topology import rows_by_label, unique_rows
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 4])
@@ -24,3 +24,10 @@ def test_unique_rows_are_those_of_numpy_whatever_their_order_within(width, large
 def test_no_rows_have_no_unique_ones():
     unique, inverse, count = unique_rows(np.zeros((0, 3), dtype=np.int32))
     assert [a.shape for a in (unique, inverse, count)] == [(0, 3), (0,), (0,)]
+
+
+def test_rows_by_label_is_a_stable_sort_with_empty_labels():
+    labels = np.random.default_rng(3).integers(0, 40, 200) * 2
+    rows, start = rows_by_label(labels, 90)
+    np.testing.assert_array_equal(rows, np.argsort(labels, kind="stable"))
+    np.testing.assert_array_equal(np.diff(start), np.bincount(labels, minlength=90))

@@ -68,6 +68,11 @@ def test_signed_distance_equals_brute_force(d: int, kind: str, device: str) -> N
     assert (np.abs(distance - wanted) <= 1e-13 * (1 + radius)).all()
     assert (nearest[:, None] != faces).all()
 
+    # Neighbour lists, long or short, change nothing.
+    for k in (4, 20):
+        listed = signed_distance(points, faces, neighbors=nearest_neighbors(points, k), device=device)
+        np.testing.assert_array_equal(listed[0], distance)
+
     # Within a reach the answer is the same, beyond it is infinite with the right sign.
     reach = 0.05
     near_distance, near_nearest = signed_distance(points, faces, reach=reach, device=device)
