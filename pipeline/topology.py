@@ -114,6 +114,26 @@ def components(simplices: Indices, shared: int) -> NDArray[np.int64]:
     return np.unique(labels, return_inverse=True)[1].astype(np.int64)
 
 
+def manifold_parts(faces: Indices) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Label faces by part, shape (f,), and say of each part whether it has a border or a junction.
+
+    A part goes on through edges of two triangles (2D: vertices of two segments) and ends at all others.
+    """
+    n, d = faces.shape
+    if d == 3:
+        _, sides, uses = simplex_edges(faces)
+    else:
+        sides, uses = faces.astype(np.int64), np.bincount(faces.ravel())
+    face, ridge = np.repeat(np.arange(n), d), sides.ravel()
+    inner = uses[ridge] == 2
+    size = n + len(uses)
+    graph = coo_matrix((np.ones(int(inner.sum())), (face[inner], n + ridge[inner])), shape=(size, size))
+    part = np.unique(connected_components(graph, directed=False)[1][:n], return_inverse=True)[1]
+    is_open = np.zeros(int(part.max(initial=-1)) + 1, dtype=bool)
+    is_open[part[face[~inner]]] = True
+    return part.astype(np.int64), is_open
+
+
 def compact(points: NDArray[np.float64], simplices: Indices) -> tuple[NDArray[np.float64], Indices, Indices]:
     """Drop vertices that no simplex uses; return points, renumbered simplices and the kept vertex rows."""
     used = np.unique(simplices)

@@ -1,4 +1,4 @@
-"""Orient a finished surface or curve: consistent, and outward where it is closed."""
+"""Orient a finished surface or curve: consistent, and outward."""
 
 from __future__ import annotations
 
@@ -9,23 +9,30 @@ from pipeline.dmesh.curing import orient_along_tree
 from pipeline.dmesh.extraction import face_normals
 from pipeline.points.neighbors import nearest_neighbors
 from pipeline.surface_query import SurfaceQuery
-from pipeline.topology import components, orient_faces, simplex_edges
+from pipeline.topology import manifold_parts, orient_faces
 from pipeline.types import Indices, Points
 
 _TRUSTED = 0.5
 """Mean cosine between given and found normals above which the signs of the given ones decide."""
 _MOST_NESTED = 64
-"""Closed components whose nesting is examined; with more, all of them face outward."""
+"""Closed parts whose nesting is examined; with more, all of them face outward."""
+_PROBES = 512
+"""Faces of an open part that are looked at."""
+_OFFSET = 1e-3
+"""Distance of a probe behind its face, in units of the square root of its area."""
+_FLAT = 0.02
+"""Mean winding number, from 1/2, below which an open part has no outside."""
 
 
 def orient_outward(
     points: Points, faces: Indices, samples: Points, normals: Points | None = None, device: str = "cpu"
 ) -> tuple[Indices, int]:
-    """Turn faces to agree with their neighbours, and every component to face outward.
+    """Turn faces to agree with their neighbours, and every part between junctions to face outward.
 
-    Given normals decide the side of a component where their signs agree with each other. Otherwise a closed
-    component has positive volume (2D: runs counter-clockwise), and one that lies inside an odd number of
-    others faces into the cavity that it bounds.
+    Given normals decide the side of a part where their signs agree with each other. Otherwise a closed part
+    has positive volume (2D: runs counter-clockwise), and one that lies inside an odd number of others faces
+    into the cavity that it bounds; an open part winds around the points behind its faces, and a flat one
+    keeps its side.
 
     Args:
         samples: Positions, shape (m, d).
@@ -41,20 +48,15 @@ def orient_outward(
     if bad and d == 3:
         faces, wrong = orient_along_tree(faces)
         bad = int(wrong.sum())
-    part = components(faces, d - 1)
-    count = int(part.max()) + 1
+    part, is_open = manifold_parts(faces)
+    count = len(is_open)
     flip = np.zeros(count, dtype=bool)
-    closed = np.zeros(count, dtype=bool)
+    flip[~is_open] = _signed_sizes(points, faces, part, count)[~is_open] < 0
     if d == 3:
-        _, face_edges, uses = simplex_edges(faces)
-        open_face = (uses[face_edges] != 2).any(axis=1)
-    else:
-        open_face = (np.bincount(faces.ravel(), minlength=len(points))[faces] != 2).any(axis=1)
-    closed[np.bincount(part[open_face], minlength=count) == 0] = True
-    size = _signed_sizes(points, faces, part, count)
-    flip[closed] = size[closed] < 0
-    if d == 3 and 1 < closed.sum() <= _MOST_NESTED:
-        flip ^= _nested(points, faces, part, closed, device)
+        if 1 < (~is_open).sum() <= _MOST_NESTED:
+            flip ^= _nested(points, faces, part, ~is_open, device)
+        for c in np.flatnonzero(is_open):
+            flip[c] = _winding_behind(points, faces[part == c], device) < 0.5 - _FLAT
     if normals is not None:
         own, _ = face_normals(points, faces)
         near, _ = nearest_neighbors(samples, 1, queries=points[faces].mean(axis=1), device=device)
@@ -67,8 +69,21 @@ def orient_outward(
     return faces, bad
 
 
+def _winding_behind(points: Points, faces: Indices, device: str) -> float:
+    """Return the mean winding number of a surface around points behind its faces.
+
+    It is 1 for a closed surface that faces outward, 0 for one that faces inward, 1/2 for a flat one, and in
+    between as far as the surface is open: half the jump across a face, plus what the rest winds.
+    """
+    corners = points[faces[:: -(-len(faces) // _PROBES)]]
+    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    size = np.sqrt(np.linalg.norm(normal, axis=1, keepdims=True))
+    probes = corners.mean(axis=1) - _OFFSET * normal / np.maximum(size, 1e-300)
+    return float(SurfaceQuery(points, faces, device).winding_number(probes).mean())
+
+
 def _signed_sizes(points: Points, faces: Indices, part: NDArray[np.int64], count: int) -> NDArray[np.float64]:
-    """Return the signed volume (2D: area, counter-clockwise positive) of each component."""
+    """Return the signed volume (2D: area, counter-clockwise positive) of each part."""
     if points.shape[1] == 3:
         corners = points[faces]
         size = np.maximum(np.bincount(part, minlength=count), 1)
@@ -84,7 +99,7 @@ def _signed_sizes(points: Points, faces: Indices, part: NDArray[np.int64], count
 def _nested(
     points: Points, faces: Indices, part: NDArray[np.int64], closed: NDArray[np.bool_], device: str
 ) -> NDArray[np.bool_]:
-    """Mark closed components that lie inside an odd number of other closed ones."""
+    """Mark closed parts that lie inside an odd number of other closed ones."""
     rows = np.flatnonzero(closed)
     probes = np.stack([points[faces[part == c][0]].mean(axis=0) for c in rows])
     depth = np.zeros(len(rows), dtype=np.int64)

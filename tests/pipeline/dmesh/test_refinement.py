@@ -1,4 +1,4 @@
-"""Least-squares fit on decided faces, safe moves, flips, collapse and orientation."""
+"""Least-squares fit on decided faces, safe moves, flips and collapse."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from pipeline.dmesh.coarsening import CoarseningConfig, CollapsingMesh, sample_quadrics
-from pipeline.dmesh.orientation import orient_outward
 from pipeline.dmesh.refinement import closest_on_faces, refine_positions, safe_move, snap_border
-from pipeline.metrics.surface import self_intersecting_faces, signed_volume, surface_summary
+from pipeline.metrics.surface import self_intersecting_faces, surface_summary
 from pipeline.points.border_samples import BorderSamples
 from pipeline.points.sample_planes import estimate_planes
 from pipeline.types import SurfaceMesh
@@ -120,29 +119,3 @@ def test_collapse_stops_at_the_error(icosphere: Callable, sphere_samples: Callab
         mesh.collapse(4, config, largest_error=limit)
         left.append(len(mesh.faces))
     assert 1280 > left[0] > 2 * left[1] > 8
-
-
-@pytest.mark.parametrize("given", [False, True])
-def test_components_face_outward_and_cavities_inward(icosphere: Callable, given: bool, device: str) -> None:
-    points, faces = icosphere(1)
-    n = len(points)
-    shells = np.concatenate([3 * points, points, points + np.array([9.0, 0.0, 0.0])])
-    mixed = np.concatenate([faces, faces + n, faces + 2 * n])
-    rng = np.random.default_rng(0)
-    turn = rng.uniform(size=len(mixed)) < 0.5
-    mixed[turn] = mixed[turn][:, [0, 2, 1]]
-    # Given normals say that every shell faces inward; estimated sides make the second one a cavity.
-    normals = np.concatenate([-points] * 3) if given else None
-    oriented, bad = orient_outward(shells, mixed.astype(np.int32), shells, normals, device)
-    assert bad == 0
-    signs = [np.sign(signed_volume(shells, oriented[80 * i : 80 * (i + 1)])) for i in range(3)]
-    assert signs == ([-1, -1, -1] if given else [1, -1, 1])
-
-
-def test_curves_run_counter_clockwise(device: str) -> None:
-    turn = np.arange(12) * np.pi / 6
-    points = np.column_stack([np.cos(turn), np.sin(turn)])
-    ring = np.stack([np.arange(12), (np.arange(12) + 1) % 12], axis=1).astype(np.int32)
-    mixed = ring.copy()
-    mixed[::3] = mixed[::3, ::-1]
-    np.testing.assert_array_equal(orient_outward(points, mixed, points, device=device)[0], ring)
