@@ -13,7 +13,8 @@ the stiffest diagonal entry.
 The step a starts at 1, is cut to the bound that the energies state (contact), halved while it would turn an
 element over that is not yet inverted, and then backtracked until the energy falls enough (Armijo), or, where
 the expected fall is too small a share of the energies to be seen in their difference, until the slope along
-dx has shrunk (Hager & Zhang 2005, approximate Wolfe condition).
+dx has shrunk (Hager & Zhang 2005, approximate Wolfe condition). A whole step along which the energy falls as
+if there were no curvature is doubled until it does not: surfaces that all but touch leave each other so.
 
 Source: Nocedal & Wright 2006, Numerical Optimization, chapter 3; Teran et al. 2005 for the projection; Longva
 et al. 2023, Pitfalls of Projection, for leaving it out.
@@ -51,6 +52,11 @@ _SLOW = 0.1
 """Share of the residual that a step may leave before the exact Hessian is tried."""
 _WAIT = 4
 """Iterations until the exact Hessian is tried again after it was not positive definite."""
+_LONGER = 0.75
+"""Fall of the energy over what its slope promises above which a longer step is tried; a quadratic energy
+gives one half."""
+_LONGEST = 64.0
+"""The longest step that is tried, over Newton's."""
 _FINE = 1e4
 """Expected falls below so many roundings of the energy are judged by slopes."""
 
@@ -280,10 +286,42 @@ class Newton:
             else:
                 is_lower = trial_total <= total + _ARMIJO * fraction * slope
             if np.isfinite(trial_total) and is_lower:
+                if fraction == 1.0 and not is_fine:
+                    return self._extend(x, total, (trial_total, trial), slope, keeps_upright)
                 wp.copy(x, self._trial)
                 return trial_total, trial
             fraction *= 0.5
         return None
+
+    def _extend(
+        self,
+        x: wp.array,
+        total: float,
+        found: tuple[float, dict[str, float]],
+        slope: float,
+        keeps_upright: bool,
+    ) -> tuple[float, dict[str, float]]:
+        """Double self._dx while the energy keeps its slope; advance x, and return the energies there.
+
+        Args:
+            found: Energies at self._trial, a whole step from x.
+        """
+        wp.copy(self._work, self._trial)
+        length = 1.0
+        while length < _LONGEST and found[0] - total < _LONGER * length * slope:
+            time_integration.add_scaled(self._dx, 1.0, self._dx, self._dx)
+            length *= 2.0
+            if min(energy.step_bound(x, self._dx) for energy in self.energies) < 1.0:
+                break
+            time_integration.add_scaled(x, 1.0, self._dx, self._trial)
+            longer = self.value(self._trial)
+            is_over = self.elastic is not None and self.elastic.last_volume_ratios.min() <= 0.0
+            if (keeps_upright and is_over) or not longer[0] < found[0]:
+                break
+            wp.copy(self._work, self._trial)
+            found = longer
+        wp.copy(x, self._work)
+        return found
 
     def _check_start(self, values: dict[str, float], positions: Floats, step: int) -> None:
         for name, value in values.items():

@@ -23,7 +23,10 @@ a body that turns about a contact meets a wall of its own making at each step.
 
 The safe share of a motion is found by steps that no pair can use up: with l the largest relative speed of two
 points of a pair, its distance cannot vanish before the share has grown by d / l. A pair keeps a tenth of its
-distance, so that the barrier stays finite in floating point; the bound holds for any motion.
+distance, so that the barrier stays finite in floating point; the bound holds for any motion. Below a
+hundredth of h the barrier pushes a hundred times harder than `pressure`: no load holds a pair there, cut
+steps took it there, and it leaves slowly, since a turn changes so small a gap by as much as the gap itself.
+There a pair keeps half.
 
 Source: Li et al. 2020, Incremental Potential Contact, sections 4 and 5; Li et al. 2021, Codimensional
 Incremental Potential Contact, Alg. 1 (additive CCD).
@@ -53,6 +56,10 @@ wp.set_module_options({"enable_backward": False})
 
 KEPT = wp.constant(wp.float64(0.1))
 """Share of its distance that a pair keeps in one step."""
+CLOSE = wp.constant(wp.float64(0.01))
+"""Distance over thickness below which a pair keeps more."""
+KEPT_CLOSE = wp.constant(wp.float64(0.5))
+"""That share of its distance."""
 CCD_STEPS = wp.constant(20000)
 """Advances of one pair that slides close by; what it has reached after so many is safe too."""
 
@@ -238,16 +245,19 @@ def safe_share_kernel(
     if speed == wp.float64(0.0):
         return
     d = wp.length(nearest(is_edges, at).r)
-    kept = KEPT * d
+    kept = KEPT
+    if d < CLOSE * pairs.thickness[k]:
+        kept = KEPT_CLOSE
+    kept_distance = kept * d
     largest = bound[0]  # only ever lowered: an old value costs a few more advances
     share = wp.float64(0.0)
-    advance = (wp.float64(1.0) - KEPT) * d / speed
+    advance = (wp.float64(1.0) - kept) * d / speed
     for n in range(CCD_STEPS):
         next = share + advance
         if next > largest:
             return
         d = wp.length(nearest(is_edges, at + next * move).r)
-        if n > 0 and d < kept:
+        if n > 0 and d < kept_distance:
             break
         share = next
         advance = wp.float64(0.9) * d / speed
@@ -288,5 +298,5 @@ def pair_hessian(
 
 
 def safe_share(x: wp.array, dx: wp.array, pairs: Candidates, out: wp.array) -> None:
-    """Lower `out[0]` to the share of dx after which every pair still has a tenth of its distance."""
+    """Lower `out[0]` to the share of dx after which every pair still has its kept share of its distance."""
     wp.launch(safe_share_kernel, len(pairs.corners), [x, dx, pairs], [out], device=x.device)

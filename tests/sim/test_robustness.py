@@ -117,15 +117,16 @@ def fall(seed: int, steps: int = 12) -> SimulationDiverged | None:
     return None
 
 
-def test_two_bodies_that_fall_on_each_other_never_cross() -> None:
-    assert [fall(seed) for seed in range(8)] == [None] * 8
+# The last two meet a pair of edges at 1e-6 of the contact distance.
+@pytest.mark.parametrize("seed", [*range(8), 29, 197])
+def test_two_bodies_that_fall_on_each_other_never_cross(seed: int) -> None:
+    assert fall(seed) is None
 
 
 @pytest.mark.nightly
 def test_two_hundred_pairs_of_bodies_never_cross() -> None:
     failures = {seed: error for seed in range(200) if (error := fall(seed)) is not None}
-    # Bodies that collapse under their own weight may need more than 200 iterations: 2 % of the falls.
-    assert len(failures) <= 4, failures
+    assert not failures
 
 
 def test_failed_step_keeps_the_state_before_it(tmp_path: Path) -> None:
