@@ -7,6 +7,7 @@ has its `Frame` (length unit, up axis): stages work in the coordinates of the in
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -209,6 +210,29 @@ class TetMesh:
 
 
 @dataclass(frozen=True, eq=False)
+class Obstacle:
+    """A rigid thing that the body of a motion touches: it moves as a whole and never turns."""
+
+    points: Points
+    """At the first frame [m], Z up, shape (m, 3)."""
+    faces: Indices
+    """Outward triangles, shape (f, 3)."""
+    offsets: Points
+    """Way from there at each frame [m], shape (k, 3)."""
+
+    def __post_init__(self) -> None:
+        for name, dtype in (("points", np.float64), ("faces", np.int32), ("offsets", np.float64)):
+            array = np.ascontiguousarray(getattr(self, name), dtype=dtype)
+            if array.ndim != 2 or array.shape[1] != 3 or not np.isfinite(array).all():
+                raise InvalidMeshError(
+                    f"obstacle: {name}: expected finite numbers of shape (., 3), got {array.shape}"
+                )
+            object.__setattr__(self, name, array)
+        if len(self.faces) and not 0 <= self.faces.min() <= self.faces.max() < len(self.points):
+            raise InvalidMeshError(f"obstacle: faces name points beyond the {len(self.points)} there are")
+
+
+@dataclass(frozen=True, eq=False)
 class Motion:
     """Where the points of a mesh were during a scenario."""
 
@@ -216,6 +240,8 @@ class Motion:
     """Increasing times [s], shape (k,); a scenario without time runs from 0 to 1."""
     points: NDArray[np.float32]
     """Positions [m], Z up, shape (k, n, 3): of the points that tets use, in the order of the mesh."""
+    obstacles: dict[str, Obstacle] = field(default_factory=dict)
+    """What the body touched, by name."""
 
     def __post_init__(self) -> None:
         times = np.ascontiguousarray(self.times, dtype=np.float64)
@@ -228,8 +254,32 @@ class Motion:
             raise InvalidMeshError("motion: times or positions are not finite")
         if (np.diff(times) <= 0).any():
             raise InvalidMeshError("motion: times do not increase")
+        for name, obstacle in self.obstacles.items():
+            if len(obstacle.offsets) != len(times):
+                raise InvalidMeshError(
+                    f"motion: {name} has {len(obstacle.offsets)} frames, the body {len(times)}"
+                )
         object.__setattr__(self, "times", times)
         object.__setattr__(self, "points", points)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return everything as arrays by name, for `from_arrays`."""
+        found: dict[str, NDArray[Any]] = {"times": self.times, "points": self.points}
+        for name, obstacle in self.obstacles.items():
+            for part in ("points", "faces", "offsets"):
+                found[f"obstacle.{name}.{part}"] = getattr(obstacle, part)
+        return found
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """Return the motion whose `arrays` these are; other names are left out."""
+        ends = [key.split(".") for key in arrays if key.startswith("obstacle.") and key.endswith(".points")]
+        names = [".".join(words[1:-1]) for words in ends]
+        obstacles = {
+            name: Obstacle(*(arrays[f"obstacle.{name}.{part}"] for part in ("points", "faces", "offsets")))
+            for name in names
+        }
+        return cls(arrays["times"], arrays["points"], obstacles)
 
 
 @dataclass(frozen=True)

@@ -154,7 +154,7 @@ def _scenario_file(name: str, kind: str, scenario: str) -> str:
 
 
 def _write_motion(path: Path, motion: Motion) -> Path:
-    return _write_arrays(path, {"times": motion.times, "points": motion.points})
+    return _write_arrays(path, motion.arrays())
 
 
 def _write_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> Path:
@@ -164,8 +164,7 @@ def _write_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> Path:
 
 
 def _read_motion(path: Path) -> Motion:
-    arrays = read_arrays(path)
-    return Motion(arrays["times"], arrays["points"])
+    return Motion.from_arrays(read_arrays(path))
 
 
 def _asset_dict(asset: Asset, folder: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Positions are 16-bit shares of the box of the whole motion, lowest byte first, f
     x = low + (high - low) k / 65535
 
 An error of one part in 65,000 of the box is below a pixel. The view stands on the lowest place of the motion.
+What the body touches is drawn by its edges, which hide nothing.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ MAX_TRIANGLES = 24_000
 MAX_BYTES = 8 << 20
 """All motions on a page together [byte]; larger ones lose frames, evenly, until each fits into its share."""
 LEVELS = 65535
+FLAT = 0.9999
+"""Cosine of half the angle between two faces, from which on they are one plane."""
 
 
 def motion_shapes(contents: Contents) -> list[dict[str, Any]]:
@@ -77,6 +80,13 @@ def motion_shape(
     size = np.where(high > low, high - low, 1.0)
     center = 0.5 * (low + high)
     levels = np.round((frames - low) / size * LEVELS)
+    obstacles = [
+        {
+            "lines": encode((_sharp_edges(o.points, o.faces) - center) / scale, "<f4"),
+            "offsets": encode(o.offsets[kept] / scale, "<f4"),
+        }
+        for o in motion.obstacles.values()
+    ]
     return {
         "name": f"motion_{name}",
         "label": name.replace("_", " ").capitalize(),
@@ -86,7 +96,22 @@ def motion_shape(
         "high": ((low + size - center) / scale).tolist(),
         "faces": encode(faces, "<u4"),
         "frames": encode(levels, "<u2"),
+        "obstacles": obstacles,
     }
+
+
+def _sharp_edges(points: NDArray[np.float64], faces: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Ends of the edges between faces of different planes, and of the open ones, shape (e, 2, 3)."""
+    a, b, c = (points[faces[:, k]] for k in range(3))
+    normals = np.cross(b - a, c - a)
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-300)
+    rows = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    edges, inverse, count = np.unique(np.sort(rows, axis=1), axis=0, return_inverse=True, return_counts=True)
+    # The normals of the faces at an edge add up to their number only where all are equal.
+    sums = np.zeros((len(edges), 3))
+    np.add.at(sums, inverse.ravel(), np.tile(normals, (3, 1)))
+    is_flat = (count == 2) & (np.linalg.norm(sums, axis=1) > 2.0 * FLAT)
+    return points[edges[~is_flat]]
 
 
 def _thinned(

@@ -2,6 +2,8 @@
 
     /Asset   references ./asset.usdc; variant set "scenario" with one variant for each scenario:
              time samples of the points and extents of Volume and Surface, and of the normals of Surface
+    /Asset/Obstacles  in each variant: plates, ground or ring that the body touches, half clear, without
+             physics, with time samples of their translation
 
 The values at the default time stay those of the asset, so that importers read the shape at rest. One second
 has as many time codes as leave at least one for each kept frame of the fastest scenario.
@@ -22,9 +24,11 @@ from pipeline.errors import InputError, OutputError
 from pipeline.io import usd
 from pipeline.io.atomic import atomic_path
 from pipeline.io.render_mesh import RenderMesh
-from pipeline.types import Motion, TetMesh
+from pipeline.types import Motion, Obstacle, TetMesh
 
-VARIANTS = "scenario"
+VARIANTS, OBSTACLES = "scenario", "Obstacles"
+CLEAR = 0.35
+"""Opacity of an obstacle: the body behind it is to be seen."""
 CODES_PER_SECOND = 24.0
 """Fewest time codes in a second."""
 
@@ -109,6 +113,12 @@ def _layer(
         if render is not None:
             surface = Sdf.PrimSpec(over, Path(SURFACE).name, Sdf.SpecifierOver)
             _sample(layer, surface, codes, [render.moved(mesh.tets, x) for x in motion.points], render.faces)
+        if motion.obstacles:
+            scope = Sdf.PrimSpec(over, OBSTACLES, Sdf.SpecifierDef, "Scope")
+            for key, obstacle in motion.obstacles.items():
+                _obstacle(
+                    layer, Sdf.PrimSpec(scope, variant_name(key), Sdf.SpecifierDef, "Mesh"), codes, obstacle
+                )
     root.variantSelections[VARIANTS] = variant_name(next(iter(motions)))
     return layer
 
@@ -136,6 +146,39 @@ def _sample(
             layer.SetTimeSample(normals.path, code, Vt.Vec3fArray.FromNumpy(vectors))
 
 
+def _obstacle(layer: Any, prim: Any, codes: list[float], obstacle: Obstacle) -> None:
+    """Author a rigid mesh with flat faces, and samples of its translation."""
+    from pxr import Gf, Sdf, UsdGeom, Vt
+
+    kinds, tokens = Sdf.ValueTypeNames, UsdGeom.Tokens
+    points = obstacle.points.astype(np.float32)
+    corner = obstacle.points[obstacle.faces]
+    normals = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-300)
+    way = Gf.Vec3d(*obstacle.offsets[0].tolist())
+    values = (
+        ("points", kinds.Point3fArray, Vt.Vec3fArray.FromNumpy(points)),
+        ("extent", kinds.Float3Array, usd.extent_of(points)),
+        ("faceVertexCounts", kinds.IntArray, Vt.IntArray(len(obstacle.faces), 3)),
+        ("faceVertexIndices", kinds.IntArray, Vt.IntArray.FromNumpy(obstacle.faces.ravel())),
+        ("normals", kinds.Normal3fArray, Vt.Vec3fArray.FromNumpy(normals.astype(np.float32))),
+        ("primvars:displayColor", kinds.Color3fArray, Vt.Vec3fArray(1, Gf.Vec3f(0.18, 0.35, 0.5))),
+        ("primvars:displayOpacity", kinds.FloatArray, Vt.FloatArray(1, CLEAR)),
+        ("xformOp:translate", kinds.Double3, way),
+    )
+    for name, kind, value in values:
+        Sdf.AttributeSpec(prim, name, kind).default = value
+    prim.attributes["normals"].SetInfo("interpolation", tokens.uniform)
+    for name, kind, token in (
+        ("subdivisionScheme", kinds.Token, tokens.none),
+        ("xformOpOrder", kinds.TokenArray, Vt.TokenArray(["xformOp:translate"])),
+    ):
+        Sdf.AttributeSpec(prim, name, kind, Sdf.VariabilityUniform).default = token
+    path = prim.path.AppendProperty("xformOp:translate")
+    for code, offset in zip(codes, obstacle.offsets.tolist()):
+        layer.SetTimeSample(path, code, Gf.Vec3d(*offset))
+
+
 def _compare(part: Path, path: Path, motions: Mapping[str, Motion], rate: float) -> None:
     """Open the layer with its asset and hold every sample of the tets against the motion."""
     from pxr import Tf, Usd, UsdGeom
@@ -155,6 +198,13 @@ def _compare(part: Path, path: Path, motions: Mapping[str, Motion], rate: float)
             same = np.array_equal(codes, motion.times * rate) and all(
                 np.array_equal(np.asarray(attribute.Get(code)), x) for code, x in zip(codes, motion.points)
             )
+            for key, obstacle in motion.obstacles.items():
+                shown = UsdGeom.Mesh(stage.GetPrimAtPath(f"{ROOT}/{OBSTACLES}/{variant_name(key)}"))
+                ways = [shown.GetLocalTransformation(code).ExtractTranslation() for code in codes]
+                same = same and np.array_equal(ways, obstacle.offsets)
+                same = same and np.array_equal(
+                    np.asarray(shown.GetPointsAttr().Get()), obstacle.points.astype(np.float32)
+                )
             if not same:
                 raise OutputError(
                     f"cannot write {path}: the samples of {name} differ from the motion when read back"

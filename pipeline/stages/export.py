@@ -257,6 +257,6 @@ STAGE = Stage(
     config=ExportConfig,
     inputs=("sim_mesh", "sim_report"),
     output="asset",
-    version=2,
+    version=3,
     optional=("surface_mesh", "point_cloud"),
 )

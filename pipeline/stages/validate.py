@@ -21,7 +21,7 @@ from pipeline.errors import InvalidMeshError
 from pipeline.metrics.tet import quality_summary
 from pipeline.stages.stage import Stage
 from pipeline.topology import compact
-from pipeline.types import Check, Motion, SimReport, TetMesh
+from pipeline.types import Check, Motion, Obstacle, SimReport, TetMesh
 from sim.errors import SimulationDiverged
 from sim.material import Material
 from sim.model import SoftBodyModel
@@ -302,7 +302,8 @@ def _scenarios(
     for name in config.scenarios:
         done[name] = json.loads(kept[name].tobytes())
         if f"{name}.times" in kept:
-            motions[name] = Motion(kept[f"{name}.times"], kept[f"{name}.points"])
+            own = {key.removeprefix(f"{name}."): kept[key] for key in kept if key.startswith(f"{name}.")}
+            motions[name] = Motion.from_arrays(own)
         if f"{name}.positions" in kept:
             keys = [key for key in ("positions", "velocities") if f"{name}.{key}" in kept]
             states[name] = {key: kept[f"{name}.{key}"] for key in keys}
@@ -352,7 +353,8 @@ def _motion(found: ScenarioResult) -> dict[str, NDArray[Any]]:
     times = np.interp(rows, np.arange(len(steps)), steps)
     if (np.diff(times) <= 0.0).any():  # more frames than steps: only their order is known
         times = np.linspace(0.0, 1.0, count)
-    return {"times": times, "points": np.asarray(found.frames, dtype=np.float32)}
+    obstacles = {o.name: Obstacle(o.points, o.faces, o.offsets) for o in found.obstacles}
+    return Motion(times, np.asarray(found.frames, dtype=np.float32), obstacles).arrays()
 
 
 def _checks(values: dict[str, Any], config: ValidateConfig) -> Iterable[Check]:
@@ -374,4 +376,4 @@ def _round_up(value: float) -> float:
     return float(np.ceil(value / digit) * digit)
 
 
-STAGE = Stage("validate", validate, ValidateConfig, ("sim_mesh",), "sim_report", version=4)
+STAGE = Stage("validate", validate, ValidateConfig, ("sim_mesh",), "sim_report", version=5)

@@ -13,6 +13,7 @@ from sim.model import SoftBodyModel, State
 from sim.quadratic import elastic_of
 from sim.scenarios.scenario import (
     Floats,
+    Obstacle,
     Record,
     ScenarioResult,
     Tally,
@@ -121,7 +122,9 @@ class Drop:
             **tally.numbers(),
         }
         results |= {"value": results["reaction"] / weight, "reference": 1.0}
-        return ScenarioResult({k: float(v) for k, v in results.items()}, series, frames, tally.worst())
+        ground = Obstacle.slab("ground", frames, np.zeros(len(frames)), below=True)
+        numbers = {k: float(v) for k, v in results.items()}
+        return ScenarioResult(numbers, series, frames, tally.worst(), [ground])
 
 
 def compression(model: SoftBodyModel, positions: Floats) -> float:

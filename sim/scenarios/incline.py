@@ -14,6 +14,7 @@ from sim.model import SoftBodyModel, State
 from sim.quadratic import elastic_of
 from sim.scenarios.scenario import (
     Floats,
+    Obstacle,
     Record,
     ScenarioResult,
     Tally,
@@ -134,7 +135,9 @@ class Incline:
             "dt": dt,
             **tally.numbers(),
         }
-        return ScenarioResult({k: float(v) for k, v in results.items()}, series, frames, tally.worst())
+        ground = Obstacle.slab("ground", frames, np.zeros(len(frames)), below=True)
+        numbers = {k: float(v) for k, v in results.items()}
+        return ScenarioResult(numbers, series, frames, tally.worst(), [ground])
 
 
 def _foot_way(model: SoftBodyModel, settled: Floats, positions: Floats) -> float:

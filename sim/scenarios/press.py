@@ -13,6 +13,7 @@ from sim.model import SoftBodyModel, State
 from sim.quadratic import elastic_of
 from sim.scenarios.scenario import (
     Ends,
+    Obstacle,
     Record,
     ScenarioResult,
     Tally,
@@ -74,6 +75,7 @@ class Press:
         speed = np.sqrt(model.material.youngs_modulus / model.material.density)
         positions = rest.copy()
         frames, keep = [positions], frame_steps(self.steps)
+        heights = [low + height + d_hat]
         series: dict[str, list[float]] = {
             name: []
             for name in (
@@ -121,6 +123,7 @@ class Press:
                 values.append(float(value))
             if number + 1 in keep:
                 frames.append(positions)
+                heights.append(plate)
             record(number + 1, total=self.steps, iterations=result.iterations, force=force)
         # The gaps give way first: the way counts from the step in which the plate pushes.
         pushed, shortened = np.array(series["force"]), np.array(series["shortening"])
@@ -138,4 +141,9 @@ class Press:
         sides = np.ptp(rest, axis=0)
         if prism_section(model, Ends.of(model)) is not None:
             results["reference"] = model.material.youngs_modulus * sides[0] * sides[1] / height
-        return ScenarioResult({k: float(v) for k, v in results.items()}, series, frames, tally.worst())
+        plates = [
+            Obstacle.slab("lower plate", frames, np.full(len(frames), low - d_hat), below=True),
+            Obstacle.slab("upper plate", frames, np.array(heights), below=False),
+        ]
+        numbers = {k: float(v) for k, v in results.items()}
+        return ScenarioResult(numbers, series, frames, tally.worst(), plates)

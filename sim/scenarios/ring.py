@@ -14,6 +14,7 @@ from sim.quadratic import elastic_of
 from sim.scenarios.scenario import (
     Ends,
     Floats,
+    Obstacle,
     Record,
     ScenarioResult,
     Tally,
@@ -105,9 +106,10 @@ class Ring:
         d_hat = self.contact_distance * model.size
         tip = float(rest[slab, ends.axis].min() if first == 0 else rest[slab, ends.axis].max())
         center[ends.axis] = tip + sign * (tube + 2.0 * d_hat)
+        ring = torus(center, ends.axis, inner + tube, tube)
         contact = SurfaceContact(
             model,
-            *torus(center, ends.axis, inner + tube, tube),
+            *ring,
             d_hat=d_hat,
             pressure=self.contact_pressure * model.material.youngs_modulus,
             with_self=self.self_contact,
@@ -156,4 +158,6 @@ class Ring:
             "smallest_volume_ratio": series["smallest_volume_ratio"][-1],
             **tally.numbers(),
         }
-        return ScenarioResult({k: float(v) for k, v in results.items()}, series, frames, tally.worst())
+        obstacle = Obstacle("ring", *ring, np.zeros((len(frames), 3)))
+        numbers = {k: float(v) for k, v in results.items()}
+        return ScenarioResult(numbers, series, frames, tally.worst(), [obstacle])

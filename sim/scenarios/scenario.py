@@ -32,6 +32,53 @@ _PRISM = 0.995
 """Share of its bounding box from which on a body counts as a bar of constant rectangular section."""
 
 
+@dataclass(frozen=True)
+class Obstacle:
+    """A rigid thing that the body touches, for those who watch: it moves as a whole and never turns."""
+
+    name: str
+    points: Floats
+    """At the first kept frame [m], shape (m, 3)."""
+    faces: NDArray[np.int32]
+    """Outward triangles, shape (f, 3)."""
+    offsets: Floats
+    """Way from there at each kept frame [m], shape (k, 3)."""
+
+    @staticmethod
+    def slab(name: str, frames: list[Floats], face: Floats, below: bool) -> Obstacle:
+        """A thick plate under or over a body, a quarter larger than all that the body covers.
+
+        Args:
+            frames: Kept positions [m], each of shape (n, 3).
+            face: Height of the side that faces the body at each frame [m], shape (k,).
+            below: Whether the body is above it.
+        """
+        low = np.min([x.min(axis=0) for x in frames], axis=0)
+        high = np.max([x.max(axis=0) for x in frames], axis=0)
+        margin = 0.125 * (high - low)[:2].max()
+        thickness = 0.02 * float((high - low).max())
+        corner = np.array([[i & 1, i >> 1 & 1, i >> 2] for i in range(8)], dtype=np.float64)
+        start = np.append(low[:2] - margin, face[0] - thickness if below else face[0])
+        points = start + corner * np.append((high - low)[:2] + 2.0 * margin, thickness)
+        offsets = np.zeros((len(frames), 3))
+        offsets[:, 2] = face - face[0]
+        return Obstacle(name, points, _BOX.copy(), offsets)
+
+
+_BOX = np.array(
+    [
+        [[0, 2, 1], [1, 2, 3]],
+        [[4, 5, 6], [5, 7, 6]],
+        [[0, 1, 4], [1, 5, 4]],
+        [[2, 6, 3], [3, 6, 7]],
+        [[0, 4, 2], [2, 4, 6]],
+        [[1, 3, 5], [3, 7, 5]],
+    ],
+    dtype=np.int32,
+).reshape(-1, 3)
+"""Outward triangles of a box whose corner k is at the bits of k: x, y, z."""
+
+
 @dataclass
 class ScenarioResult:
     """What one scenario found."""
@@ -44,6 +91,8 @@ class ScenarioResult:
     """At most FRAME_LIMIT positions [m], shape (n, 3), evenly spaced in steps; the last is the end."""
     worst: list[dict[str, Any]] = field(default_factory=list)
     """Tets that were squeezed most: tet, position at rest [m], metric, value."""
+    obstacles: list[Obstacle] = field(default_factory=list)
+    """What the body touched."""
 
 
 class Scenario(Protocol):

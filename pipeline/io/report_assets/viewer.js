@@ -38,6 +38,8 @@
       out.frames = new Uint16Array(bytes(s.frames));
       out.points = new Float32Array(out.frames.length / s.times.length);
     }
+    if (s.obstacles)
+      out.obstacles = s.obstacles.map((o) => ({ lines: new Float32Array(bytes(o.lines)), offsets: new Float32Array(bytes(o.offsets)) }));
     if (s.faces) out.faces = new Uint32Array(bytes(s.faces));
     if (s.tets) out.tets = new Uint32Array(bytes(s.tets));
     if (s.quality) out.quality = new Float32Array(bytes(s.quality));
@@ -159,17 +161,29 @@
     return (shape.smooth = n);
   };
   // --- motion: the positions at a time, between the two kept frames around it --------------------------------------
-  const pose = (shape, share) => {
-    const t = shape.times, n = shape.points.length, time = t[0] + share * (t[t.length - 1] - t[0]);
+  const moment = (shape, share) => {
+    const t = shape.times, time = t[0] + share * (t[t.length - 1] - t[0]);
     let k = 1;
     while (k < t.length - 1 && t[k] < time) k++;
-    const s = Math.min(1, Math.max(0, (time - t[k - 1]) / (t[k] - t[k - 1]))), before = n * (k - 1), after = n * k;
+    return { time, k, s: Math.min(1, Math.max(0, (time - t[k - 1]) / (t[k] - t[k - 1]))) };
+  };
+  const pose = (shape, share) => {
+    const { time, k, s } = moment(shape, share), n = shape.points.length, before = n * (k - 1), after = n * k;
     const scale = [0, 1, 2].map((i) => (shape.high[i] - shape.low[i]) / 65535);
     for (let i = 0; i < n; i++) {
       const a = shape.frames[before + i], b = shape.frames[after + i];
       shape.points[i] = shape.low[i % 3] + scale[i % 3] * (a + s * (b - a));
     }
     return time;
+  };
+  const obstacleLines = (shape, share) => {
+    const { k, s } = moment(shape, share), out = [];
+    for (const { lines, offsets } of shape.obstacles)
+      for (let i = 0; i < lines.length; i++) {
+        const a = offsets[3 * (k - 1) + i % 3], b = offsets[3 * k + i % 3];
+        out.push(lines[i] + a + s * (b - a));
+      }
+    return out;
   };
   const FLOOR = 24;
   const floorLines = (shape) => {
@@ -186,19 +200,22 @@
     const p = shape.points, f = shape.faces, corners = f.length;
     if (!shape.buffers) {
       pose(shape, 0);
-      const smooth = vertexNormals(shape), lines = floorLines(shape), total = corners + lines.length / 3;
+      const smooth = vertexNormals(shape), lines = floorLines(shape).concat(obstacleLines(shape, 0)), total = corners + lines.length / 3;
       shape.sharp = new Uint8Array(p.length / 3).map((_, v) => !(smooth[3 * v] || smooth[3 * v + 1] || smooth[3 * v + 2]));
       shape.sums = new Float32Array(p.length);
       shape.flat = new Float32Array(corners);
       const position = new Float32Array(3 * total), normal = new Float32Array(3 * total), color = new Uint8Array(4 * total);
       const body = clay.map((c) => 255 * Math.pow(c, 1 / 2.2));
-      for (let k = 0; k < total; k++) color.set(k < corners ? [...body, 255] : [120, 130, 140, 255], 4 * k);
+      const floor = corners + floorLines(shape).length / 3;
+      for (let k = 0; k < total; k++)
+        color.set(k < corners ? [...body, 255] : k < floor ? [120, 130, 140, 255] : [44, 111, 158, 255], 4 * k);
       position.set(lines, 3 * corners);
       for (let k = corners; k < total; k++) normal[3 * k + 2] = 1;
-      shape.buffers = { position, normal, color, count: corners, shown: corners / 3, lines: lines.length / 3 };
+      shape.buffers = { position, normal, color, count: corners, shown: corners / 3, lines: lines.length / 3, floor };
     }
     ui.clock = pose(shape, ui.time);
-    const { position, normal } = shape.buffers, { sums, flat, sharp } = shape;
+    const { position, normal, floor } = shape.buffers, { sums, flat, sharp } = shape;
+    position.set(obstacleLines(shape, ui.time), 3 * floor);
     sums.fill(0);
     for (let k = 0; k < corners; k += 3) {
       const a = 3 * f[k], b = 3 * f[k + 1], c = 3 * f[k + 2];

@@ -13,7 +13,7 @@ import pytest
 from pipeline.errors import InputError, InvalidMeshError
 from pipeline.io.artifacts import load_artifact, save_artifact
 from pipeline.io.assets import Asset
-from pipeline.types import Check, Frame, Motion, PointCloud, SimReport, SurfaceMesh
+from pipeline.types import Check, Frame, Motion, Obstacle, PointCloud, SimReport, SurfaceMesh
 
 FRAME = Frame(0.0254, "y")
 
@@ -99,7 +99,9 @@ def test_report_comes_back_from_valid_json(tmp_path):
 
 
 def test_motions_stand_beside_the_report_that_names_them(tmp_path):
-    motion = Motion([0.0, 0.5, 2.0], np.random.default_rng(0).random((3, 5, 3)))
+    plate = Obstacle(np.eye(3), [[0, 1, 2]], np.random.default_rng(1).random((3, 3)))
+    obstacles = {"upper plate": plate, "a.points": plate}
+    motion = Motion([0.0, 0.5, 2.0], np.random.default_rng(0).random((3, 5, 3)), obstacles)
     report = SimReport((), motions={"drop": motion})
     files = save_artifact("sim_report", report, tmp_path)
     assert [file.name for file in files] == ["sim_report.json", "frames_drop.npz"]
@@ -107,6 +109,12 @@ def test_motions_stand_beside_the_report_that_names_them(tmp_path):
     np.testing.assert_array_equal(back.times, motion.times)
     np.testing.assert_array_equal(back.points, motion.points)
     assert back.points.dtype == np.float32
+    for name, obstacle in motion.obstacles.items():
+        for part in ("points", "faces", "offsets"):
+            np.testing.assert_array_equal(
+                getattr(back.obstacles[name], part), getattr(obstacle, part), strict=True
+            )
+    assert list(back.obstacles) == ["upper plate", "a.points"]
     # Two reports in one folder do not share a file.
     other = save_artifact("other", report, tmp_path)
     assert not set(other) & set(files)
@@ -145,6 +153,15 @@ def test_a_report_reaches_for_no_file_outside_its_folder(tmp_path):
 def test_a_motion_needs_increasing_times_and_finite_positions(times, points):
     with pytest.raises(InvalidMeshError, match="motion"):
         Motion(times, points)
+
+
+def test_an_obstacle_has_a_place_at_every_frame_and_faces_of_its_own():
+    points, faces, way = np.eye(3), [[0, 1, 2]], np.zeros((2, 3))
+    with pytest.raises(InvalidMeshError, match="plate has 2 frames, the body 3"):
+        Motion([0.0, 1.0, 2.0], np.zeros((3, 1, 3)), {"plate": Obstacle(points, faces, way)})
+    for wrong in ((np.full((3, 3), np.nan), faces, way), (points, [[0, 1, 3]], way), (points, faces, [0.0])):
+        with pytest.raises(InvalidMeshError, match="obstacle"):
+            Obstacle(*wrong)
 
 
 def test_asset_comes_back_with_its_files(tmp_path):

@@ -13,7 +13,7 @@ from pipeline.io import report_pictures, report_worst
 from pipeline.io.artifacts import save_artifact
 from pipeline.io.report import write_report
 from pipeline.topology import boundary_faces
-from pipeline.types import Check, Motion, SimReport, SurfaceMesh, TetMesh
+from pipeline.types import Check, Motion, Obstacle, SimReport, SurfaceMesh, TetMesh
 from tests.pipeline.io.browser import Browser, BrowserError, find_browser
 
 pytestmark = pytest.mark.skipif(find_browser() is None, reason="no Chromium (apt-get install chromium)")
@@ -32,13 +32,15 @@ def box_run(folder: Path, mesh: TetMesh) -> Path:
     times = np.linspace(0.0, 0.2, 6)
     shear, fall = np.array([2.0, 0.0, 0.0]), np.array([0.0, 0.0, -4.0])
     frames = [mesh.points + t * (np.outer(mesh.points[:, 2], shear) + fall) for t in times]
+    # A slab below the body that sinks with it.
+    ground = Obstacle(mesh.points - [0.0, 0.0, 1.1], faces, np.outer(times, fall))
     drop = {"series": {"time": times.tolist(), "energy": (1 - times).tolist()}}
     report = SimReport(
         (Check("min_dihedral_angle", 21.5, 8.0, "min", "deg", "A long description of the check. " * 4),),
         {"tets": len(mesh.tets)},
         {"drop": drop},
         {"youngs_modulus": 1e6, "density": 1000.0},
-        {"drop": Motion(times, np.array(frames))},
+        {"drop": Motion(times, np.array(frames), {"ground": ground})},
     )
     paths = save_artifact("sim_report", report, folder / "validate")
     done = {"status": "done", "seconds": 1.0, "outputs": {}, "counts": {}, "config": {"word": "x" * 200}}
@@ -176,6 +178,26 @@ def test_the_animation_plays_pauses_and_is_scrubbed(browser, page):
     at = browser.evaluate(f"{VIEW}.dataset.time")
     settle(browser)
     assert browser.evaluate(f"{VIEW}.dataset.time") == at
+    assert browser.problems() == []
+
+
+def test_what_the_body_touches_is_drawn_in_blue_and_moves(browser, page):
+    opened(browser, page, DESKTOP)
+
+    def blue() -> np.ndarray:
+        shown = pixels(browser)[..., :3].astype(int)
+        return (shown[..., 2] > shown[..., 0] + 40) & (shown[..., 2] > 60)
+
+    choose(browser, "Drop")
+    rows = []
+    for time in (0, 1000):
+        browser.evaluate(
+            f"(() => {{ const t = document.querySelector('[name=time]'); t.value = {time};"
+            " t.dispatchEvent(new Event('input')); })()"
+        )
+        settle(browser)
+        rows.append(np.nonzero(blue())[0].mean())
+    assert rows[1] > rows[0] + 20
     assert browser.problems() == []
 
 

@@ -20,7 +20,7 @@ from pipeline.metrics.baseline import Comparison, Row
 from pipeline.metrics.tet import tet_quality
 from pipeline.rendering.colormap import hex_to_rgb
 from pipeline.topology import boundary_faces
-from pipeline.types import Frame, Motion, SimReport, TetMesh
+from pipeline.types import Frame, Motion, Obstacle, SimReport, TetMesh
 
 
 def contents_of(folder, mesh=None, report=None, stages=None) -> Contents:
@@ -113,6 +113,23 @@ def test_motions_are_scaled_as_the_mesh_and_true_to_a_pixel(tmp_path, make_box):
     )
     faces = np.frombuffer(base64.b64decode(shape["faces"]), "<u4").reshape(-1, 3)
     np.testing.assert_array_equal(skin[faces], boundary_faces(box.tets)[0])
+
+
+def test_what_the_body_touches_is_drawn_by_its_sharp_edges(tmp_path, make_box):
+    box = make_box(1)
+    way = np.array([[0, 0, 0], [0, 0, -0.5]])
+    plate = Obstacle(box.points, boundary_faces(box.tets)[0], way)
+    motion = Motion([0.0, 1.0], np.array([box.points, box.points]), {"plate": plate})
+    (shape,) = motion_shapes(contents_of(tmp_path, box, SimReport((), motions={"press": motion})))
+    (drawn,) = shape["obstacles"]
+    lines = np.frombuffer(base64.b64decode(drawn["lines"]), "<f4").reshape(-1, 2, 3)
+    offsets = np.frombuffer(base64.b64decode(drawn["offsets"]), "<f4").reshape(-1, 3)
+    size = np.linalg.norm(np.ptp(box.points, axis=0))
+    assert len(lines) == 12  # of 18: no diagonal of a side
+    np.testing.assert_allclose(np.linalg.norm(lines[:, 1] - lines[:, 0], axis=1), 1 / size, rtol=1e-6)
+    np.testing.assert_allclose(offsets, way / size, rtol=1e-6)
+    # In the coordinates of the body, which fills the same cube.
+    np.testing.assert_allclose(lines.min(axis=(0, 1)), shape["low"], atol=1e-6)
 
 
 def test_large_motions_are_thinned_and_the_page_says_so(tmp_path, make_box, monkeypatch):

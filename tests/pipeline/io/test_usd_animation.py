@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import trimesh
 from pxr import Usd, UsdGeom
 
 from pipeline.errors import InputError, OutputError
@@ -13,7 +16,7 @@ from pipeline.io.usd_animation import CODES_PER_SECOND, VARIANTS, codes_per_seco
 from pipeline.io.usd_asset import SURFACE, VOLUME
 from pipeline.io.usd_check import check_usd
 from pipeline.stages.export import ExportConfig, export
-from pipeline.types import Check, Motion, SimReport, SurfaceMesh, TetMesh
+from pipeline.types import Check, Motion, Obstacle, SimReport, SurfaceMesh, TetMesh
 
 MATERIAL = {"youngs_modulus": 1e5, "poissons_ratio": 0.4, "density": 1000.0}
 USD = ExportConfig(formats=["usd"])
@@ -62,6 +65,30 @@ def test_every_scenario_is_a_variant_with_the_motion_of_tets_and_surface(tmp_pat
             np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1.0, atol=1e-6)
 
 
+def with_plate(moved: Motion) -> Motion:
+    """The motion over a slab that sinks."""
+    way = np.linspace(0, 1, len(moved.times))[:, None] * [0.0, 0.0, -0.25]
+    faces = trimesh.creation.box().faces
+    return replace(moved, obstacles={"upper plate": Obstacle(trimesh.creation.box().vertices, faces, way)})
+
+
+def test_what_the_body_touches_moves_with_it_and_has_no_physics(tmp_path, make_box):
+    box = make_box(1, seed=4)
+    moved = with_plate(motion(box, 0.7, 5))
+    asset = export(box, report_of(box, press=moved, drop=motion(box)), USD, folder=tmp_path)
+    stage = Usd.Stage.Open(str(asset.paths["animation"]))
+    plate, expected = UsdGeom.Mesh(stage.GetPrimAtPath("/Asset/Obstacles/upper_plate")), moved.obstacles
+    np.testing.assert_array_equal(plate.GetPointsAttr().Get(), expected["upper plate"].points)
+    for seconds, way in zip(moved.times, expected["upper plate"].offsets):
+        placed = UsdGeom.XformCache(seconds * stage.GetTimeCodesPerSecond())
+        matrix = placed.GetLocalToWorldTransform(plate.GetPrim())
+        np.testing.assert_allclose(matrix.ExtractTranslation(), way, atol=1e-12)
+    assert plate.GetPrim().GetAppliedSchemas() == []
+    stage.GetDefaultPrim().GetVariantSet(VARIANTS).SetVariantSelection("drop")
+    assert not stage.GetPrimAtPath("/Asset/Obstacles")
+    assert read_tets(asset.paths["animation"]).volumes.sum() == pytest.approx(box.volumes.sum(), rel=1e-6)
+
+
 def test_importers_see_the_shape_at_rest(tmp_path, make_box):
     box = make_box(1, seed=1)
     asset = export(box, report_of(box, drop=motion(box)), USD, folder=tmp_path)
@@ -74,7 +101,8 @@ def test_importers_see_the_shape_at_rest(tmp_path, make_box):
 def test_the_checks_find_nothing(tmp_path, make_box, extension):
     box = make_box(2, seed=2)
     config = ExportConfig(formats=["usd"], usd_extension=extension)
-    asset = export(box, report_of(box, drop=motion(box), stretch=motion(box)), config, folder=tmp_path)
+    report = report_of(box, drop=with_plate(motion(box)), stretch=motion(box))
+    asset = export(box, report, config, folder=tmp_path)
     profiles, layer = ("newton", "omni"), asset.paths["animation"]
     found = check_usd(layer, profiles=profiles, require_tets=True, require_physics=True)
     assert found.passed(strict=True), found.findings

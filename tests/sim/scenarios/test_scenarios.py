@@ -98,6 +98,10 @@ def test_body_is_pulled_through_a_ring(box: Callable) -> None:
     assert 0.3 < found.results["passed"] < 0.7
     assert found.results["inversions"] == 0
     assert found.results["value"] > 0.0
+    (ring,) = found.obstacles
+    assert ring.name == "ring"
+    assert len(ring.offsets) == len(found.frames)
+    assert not ring.offsets.any()
 
 
 @pytest.mark.parametrize("name", [name for name in SCENARIOS if name != "ring"])
@@ -117,6 +121,39 @@ def test_every_scenario_reports_alike(name: str, box: Callable) -> None:
     assert found.results["peak_smallest_volume_ratio"] == found.worst[0]["value"]
     centroid = points[tets[found.worst[0]["tet"]]].mean(axis=0)
     np.testing.assert_allclose(found.worst[0]["position"], centroid)
+    for obstacle in found.obstacles:
+        assert obstacle.offsets.shape == (len(found.frames), 3)
+        assert obstacle.offsets[0].tolist() == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("drop", {"ground": 1.0}),
+        ("incline", {"ground": 1.0}),
+        ("press", {"lower plate": 1.0, "upper plate": -1.0}),
+    ],
+)
+def test_the_body_stays_on_its_side_of_what_it_touches(
+    name: str, expected: dict[str, float], box: Callable
+) -> None:
+    """Each slab faces the body with a side that no vertex reaches, and is closed, outward and wide enough."""
+    points, tets = box((4, 2, 2), (0.4, 0.2, 0.2))
+    model = SoftBodyModel.from_arrays(points, tets, Material(youngs_modulus=1.0e6))
+    found = make_scenario(name, {"steps": 6}).run(model)
+    assert {obstacle.name for obstacle in found.obstacles} == set(expected)
+    for obstacle in found.obstacles:
+        up = expected[obstacle.name]
+        for x, way in zip(found.frames, obstacle.offsets):
+            slab = obstacle.points + way
+            gap = up * x[:, 2].min() - (up * slab[:, 2]).max() if up > 0 else slab[:, 2].min() - x[:, 2].max()
+            # At contact the gap is a share of the contact distance, 2e-3 of the size of 0.4.
+            assert 0.0 < gap <= (0.05 * 0.4 + 1e-3 if name == "drop" else 2e-3)
+            assert (slab[:, :2].min(axis=0) < x[:, :2].min(axis=0)).all()
+            assert (slab[:, :2].max(axis=0) > x[:, :2].max(axis=0)).all()
+        a, b, c = (obstacle.points[obstacle.faces[:, k]] for k in range(3))
+        volume = np.einsum("ij,ij->", a, np.cross(b, c)) / 6.0
+        assert volume == pytest.approx(np.ptp(obstacle.points, axis=0).prod())
 
 
 def test_work_becomes_energy(box: Callable) -> None:
