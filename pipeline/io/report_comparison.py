@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline.io.report_contents import Contents
 from pipeline.io.report_plots import number
+from pipeline.io.report_results import UNITS
 
 FILES = ("comparison.json", "validate/comparison.json")
 """Where `simmesh check ... --json` puts a comparison for the page; the first that is there is shown."""
@@ -83,7 +84,8 @@ def before_after(contents: Contents) -> str:
 def _change_row(name: str, before: float, after: float) -> str:
     factor = f"{number(after / before, 3)}" if before else ""
     cells = "".join(f'<td class="n">{text}</td>' for text in (_value(before), _value(after), factor))
-    return f"<tr><td>{escape(_words(name))}</td>{cells}</tr>"
+    unit = f" [{UNITS[name]}]" if name in UNITS else ""
+    return f"<tr><td>{escape(_words(name) + unit)}</td>{cells}</tr>"
 
 
 def _table(rows: list[dict[str, Any]]) -> str:

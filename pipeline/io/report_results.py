@@ -52,6 +52,16 @@ UNITS = {
     "final_stiffness": "N/m",
 }
 """Units of numbers whose meaning is fixed by their name."""
+SERIES_UNITS = {
+    "height": "m",
+    "way": "m",
+    "speed": "m/s",
+    "lower_force": "N",
+    "shortening": "m",
+    "frequency": "Hz",
+    "angle": "rad",
+}
+"""Units of series that share their name with a setting or a result without one."""
 OTHER_FILES = ("comparison.json", "validate/comparison.json", "manifest.json", "config.yaml")
 FILE_KINDS = (
     ("_animation.usdc", "USD: the simulated tests as animation of the asset"),
@@ -59,6 +69,7 @@ FILE_KINDS = (
     (".usda", "USD asset for Newton and Omni PhysX, as text"),
     (".usdz", "USD asset for Newton and Omni PhysX, as a package"),
     ("_preview.png", "thumbnail of the asset"),
+    ("asset.json", "mass, volume, material, and what each file of the asset holds"),
     (".msh", "Gmsh"),
     (".vtu", "ParaView, with the quality of each tet"),
     (".xml", "MuJoCo scene"),
@@ -69,9 +80,11 @@ FILE_KINDS = (
     ("comparison.json", "comparison with the baseline"),
     ("manifest.json", "what was run, with hashes and versions"),
     ("config.yaml", "the settings of the run"),
-    (".npz", "NumPy"),
+    ("export/asset.npz", "NumPy archive for Newton"),
+    (".npz", "NumPy archive, exact"),
 )
 """What a file is for, by the end of its name; the first that fits."""
+ASSETS, MOVING = (".usdc", ".usda", ".usdz"), "_animation.usdc"
 FLAG = {"done": ("mark-pass", "✓ done"), "failed": ("mark-fail", "✕ failed")}
 
 
@@ -85,11 +98,18 @@ def quality(contents: Contents) -> str:
     if not meshes:
         return ""
     series = [(label, style, dihedral_angles(m.points, m.tets).ravel()) for label, style, m in meshes]
-    plot = histogram(
-        series,
-        label="dihedral angle [°], share of all angles",
-        marks=((REGULAR_DIHEDRAL, "regular tet"),),
-        ticks=range(0, 181, 30),
+    # The text of a picture shrinks with it: a phone gets a narrow one.
+    plot = "".join(
+        f'<div class="{screen}">'
+        + histogram(
+            series,
+            label="dihedral angle [°], share of all angles",
+            marks=((REGULAR_DIHEDRAL, "regular tet"),),
+            ticks=range(0, 181, 30),
+            size=size,
+        )
+        + "</div>"
+        for screen, size in (("wide", (960, 300)), ("narrow", (360, 230)))
     )
     key = "".join(
         f'<span><i class="{style}"></i>{label} optimization, {len(v) // 6:,} tets</span>'
@@ -111,7 +131,8 @@ def checks(contents: Contents) -> str:
         return '<p class="soft">Not validated: no check was made.</p>'
     rows = "".join(_check_row(check) for check in report.checks)
     return (
-        '<div class="card scroll"><table><tr><th>check</th><th class="n">value</th><th class="n">limit</th>'
+        '<div class="card scroll"><table class="checks"><tr><th>check</th><th class="n">value</th>'
+        '<th class="n">limit</th>'
         f"<th></th></tr>{rows}</table></div>"
     )
 
@@ -212,6 +233,7 @@ def files(contents: Contents) -> str:
     rows = []
     entries = sorted(contents.stages.items(), key=lambda item: item[0] != "export")
     names = [str(path) for _, entry in entries for path in _mapping(entry.get("outputs"))]
+    names.sort(key=lambda name: not name.endswith(ASSETS) or name.endswith(MOVING))
     for name in dict.fromkeys([*names, *OTHER_FILES]):
         path = contents.folder / name
         try:
@@ -222,7 +244,7 @@ def files(contents: Contents) -> str:
         if size is not None:
             link = f'<a class="path" href="../{quote(name)}" download>{escape(name)}</a>'
             about = next((text for ending, text in FILE_KINDS if name.endswith(ending)), "")
-            rows.append(f'<tr><td>{link}</td><td class="n">{_bytes(size)}</td><td>{about}</td></tr>')
+            rows.append(f'<tr><td>{link}<small>{about}</small></td><td class="n">{_bytes(size)}</td></tr>')
     return f'<div class="card scroll"><table>{"".join(rows)}</table></div>' if rows else ""
 
 
@@ -281,7 +303,8 @@ def _line_key(lines: list[tuple[str, Any]]) -> str:
 
 
 def _with_unit(name: str) -> str:
-    return _words(name) + (f" [{UNITS[name]}]" if name in UNITS else "")
+    unit = (SERIES_UNITS | UNITS).get(name)
+    return _words(name) + (f" [{unit}]" if unit else "")
 
 
 def _history_plots(lines: list[dict[str, Any]]) -> Iterator[str]:

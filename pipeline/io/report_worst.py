@@ -27,6 +27,8 @@ COUNT = 4
 MOST = 8
 """With those that readiness and the simulated tests name."""
 RED = "#d1352b"
+LABEL = (24.0, 18.0)
+"""Room that a number takes beside its dot [pixel of the overview]."""
 MARGIN = 1.5
 """Free room around the element, in its own size."""
 
@@ -145,9 +147,9 @@ def _overview(points: NDArray[np.float64], tets: NDArray[np.int32], rows: list[i
     edges = 0.4 * min(1.0, float(np.sqrt(6000 / max(len(faces), 1))))
     picture = draw_surface(points, faces, view=view, size=OVERVIEW, style=Style(edges=edges, smooth=True))
     places, _ = view.project(points[tets[rows]].mean(axis=1), width, height)
-    marks = "".join(
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5"/><text x="{x + 8:.1f}" y="{y + 5:.1f}">{k}</text>'
-        for k, (x, y) in enumerate(places, start=1)
+    dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5"/>' for x, y in places)
+    marks = dots + "".join(
+        f'<text x="{x + 8:.1f}" y="{y + 5:.1f}">{escape(text)}</text>' for x, y, text in _labels(places)
     )
     data = base64.b64encode(encode_png(picture)).decode()
     return (
@@ -159,6 +161,20 @@ def _overview(points: NDArray[np.float64], tets: NDArray[np.int32], rows: list[i
     )
 
 
+def _labels(places: NDArray[np.float64]) -> list[tuple[float, float, str]]:
+    """Place and text of the numbers beside dots [pixel]; dots too near for two texts share one."""
+    labels: list[tuple[float, float, list[str]]] = []
+    for number_of_dot, (x, y) in enumerate(places.tolist(), start=1):
+        near = next(
+            (words for a, b, words in labels if abs(a - x) < LABEL[0] and abs(b - y) < LABEL[1]), None
+        )
+        if near is None:
+            labels.append((x, y, [str(number_of_dot)]))
+        else:
+            near.append(str(number_of_dot))
+    return [(x, y, ", ".join(words)) for x, y, words in labels]
+
+
 def _image(picture: Picture, row: int) -> str:
     data = base64.b64encode(encode_png(picture)).decode()
-    return f'<img alt="Tet {row:,} from near" loading="lazy" src="data:image/png;base64,{data}">'
+    return f'<img alt="Tet {row:,} from near" src="data:image/png;base64,{data}">'
