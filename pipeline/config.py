@@ -50,6 +50,8 @@ class RunConfig:
     """Name of the run. Default: the name of the input file."""
     dir: str | None = None
     """Folder of the run. Default: runs/<name> in the current folder."""
+    report: bool = True
+    """Write the report page; without it, small shapes of a large batch take half the time."""
 
     def __post_init__(self) -> None:
         for name in ("name", "dir"):

@@ -21,6 +21,7 @@ from pipeline.devices import claimed_device
 from pipeline.environment import commit, peak_memory, prepare_device, start_warp, versions
 from pipeline.errors import InputError, OutputError, SimmeshError, StageError
 from pipeline.io.atomic import atomic_write_text, remove_leftovers
+from pipeline.io.report_contents import PAGE
 from pipeline.manifest import Manifest, file_hash, fingerprint, now, plain, text_hash
 from pipeline.plan import Plan, make_plan
 from pipeline.progress import Progress, duration
@@ -327,6 +328,11 @@ class _Run:
         data["ready"] = report.passed if report is not None else None
         if self.made or error is not None or "wall_seconds" not in data:
             data.update(wall_seconds=round(time.monotonic() - self.start, 3), peak_memory_mb=peak_memory())
+        if not self.config.run.report:
+            with_report = False
+            if self.made or error is not None or "report" not in data:
+                data["report"] = None
+                (self.folder / PAGE).unlink(missing_ok=True)  # what it shows is no more
         data["summary"] = summarize(data, self.folder, report, self.made, error)
         try:
             self.manifest.save()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.io.report_contents import PAGE
 from pipeline.io.report_counts import count_words
 from pipeline.progress import duration
 from pipeline.types import Check, SimReport
@@ -43,7 +44,8 @@ def summarize(
     if error and selected:
         lines.append("  What ended is kept; the same command goes on from there.")
     lines.append(f"  {'folder':15} {folder}")
-    lines.append(f"  {'report':15} {folder / 'report' / 'index.html'}")
+    if manifest.get("report", True) is not None:
+        lines.append(f"  {'report':15} {folder / PAGE}")
     if made:
         memory = manifest.get("peak_memory_mb")
         lines.append(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from pipeline.io.atomic import atomic_write_text
+from pipeline.io.report_contents import PAGE as REPORT
 from pipeline.io.report_page import ASSETS
 from pipeline.io.report_plots import number
 
@@ -69,6 +70,7 @@ class Row:
     run: str
     """Folder of the run, from the folder of the batch."""
     picture: str | None
+    has_report: bool
 
     @property
     def badness(self) -> tuple[Any, ...]:
@@ -166,7 +168,7 @@ def _table_row(row: Row) -> str:
         f"{row.seconds:.1f} s",
     ]
     numbers = "".join(f'<td class="n">{cell or "-"}</td>' for cell in cells)
-    link = f'<a href="{quote(row.run)}/report/index.html">report</a>' if row.kind else ""
+    link = f'<a href="{quote(row.run)}/report/index.html">report</a>' if row.has_report else ""
     log = f'<a href="{quote(row.run)}/log.txt">log</a>'
     return (
         f"<tr><td>{picture}</td><td>{escape(row.file)}</td><td>{said}</td>{numbers}<td>{link} {log}</td></tr>"
@@ -208,6 +210,7 @@ def _row(out: Path, outcome: Outcome) -> Row:
         peak_memory=manifest.get("peak_memory_mb"),
         run=run,
         picture=f"{run}/{pictures[0]}" if pictures else None,
+        has_report=(folder / REPORT).is_file(),
     )
 
 

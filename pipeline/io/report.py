@@ -6,10 +6,10 @@ from pathlib import Path
 
 from pipeline.io.atomic import atomic_write_text
 from pipeline.io.report_comparison import comparison_file
-from pipeline.io.report_contents import collect
+from pipeline.io.report_contents import PAGE, collect
 from pipeline.io.report_page import build_page
 
-PAGE = "report/index.html"
+__all__ = ["PAGE", "comparison_text", "write_report"]
 
 
 def comparison_text(run_folder: str | Path) -> str:

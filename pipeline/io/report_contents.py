@@ -17,6 +17,8 @@ from pipeline.types import Frame, PointCloud, SimReport, SurfaceMesh, TetMesh, r
 
 log = logging.getLogger("simmesh")
 
+PAGE = "report/index.html"
+"""The page in the folder of a run."""
 STAGES = ("reconstruct", "tetrahedralize", "optimize", "validate", "export")
 OUTPUT = {
     "reconstruct": "surface_mesh",

@@ -54,6 +54,7 @@ class PackConfig:
 class Place:
     name: str | None = None
     dir: str | None = None
+    report: bool = True
 
 
 @dataclass

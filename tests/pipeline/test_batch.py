@@ -303,8 +303,9 @@ def test_two_hundred_files_survive_a_kill(tmp_path: Path) -> None:
             path.write_bytes(b"ply\nformat ascii 1.0\nelement vertex 3\n"[: 10 + k % 30])
         else:
             trimesh.creation.capsule(1, 0.5, count=[8, 8]).export(path)
-    # The cheapest stages that lead to a verdict: two seconds a file on one core.
+    # The cheapest stages that lead to a verdict: one second a file on one core.
     settings = ["stages=[tetrahedralize,validate]", "tetrahedralize.target_tets=60", "validate.run=[]"]
+    settings.append("run.report=false")
     command = [sys.executable, "-m", "pipeline", "batch", str(folder), str(tmp_path / "out"), "--jobs", "2"]
     # A group of its own: the launcher's processes are to die as well.
     with subprocess.Popen([*command, *settings], cwd=ROOT, start_new_session=True) as first:

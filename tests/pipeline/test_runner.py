@@ -208,6 +208,24 @@ def test_a_failed_stage_is_recorded_and_what_ended_is_kept(cloud: Path, tmp_path
     assert CALLS == ["fill", "loop", "judge", "pack"]
 
 
+def test_the_page_is_left_out_on_demand_and_an_old_one_goes_when_it_no_longer_fits(
+    cloud: Path, tmp_path: Path
+) -> None:
+    page = tmp_path / "a" / "report" / "index.html"
+    config = make(cloud, tmp_path / "a")
+    run_stages(config, CHAIN)
+    config.run.report = False
+    assert "index.html" in run_stages(config, CHAIN).summary  # nothing was made: the page still fits
+    assert page.exists()
+    without = make(cloud, tmp_path / "a", loop=LoopConfig(steps=5))
+    without.run.report = False
+    assert "index.html" not in run_stages(without, CHAIN).summary
+    assert not page.exists()
+    without.run.report = True
+    run_stages(without, CHAIN)
+    assert page.exists()
+
+
 def test_a_bug_in_a_stage_becomes_a_stage_error_with_its_cause(
     cloud: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
