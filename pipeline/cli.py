@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pipeline import __version__, commands
 from pipeline.errors import InputError
-from pipeline.outcome import READY, guarded, terminable
+from pipeline.outcome import COULD_NOT_RUN, READY, guarded, terminable
 
 HELP = """simmesh {version}: point clouds and surfaces to tetrahedral meshes that a simulator can trust
 
@@ -65,8 +65,11 @@ def dispatch(arguments: list[str]) -> int:
     else:
         raise _unknown(first)
     command = commands.load(name)
-    if "--help" in rest or "-h" in rest or not (rest or command.is_complete):
+    if "--help" in rest or "-h" in rest:
         return _say(command.help())
+    if not (rest or command.is_complete):  # a script whose variable is empty must not take it for a pass
+        _say(command.help())
+        return COULD_NOT_RUN
     return command.call(rest)
 
 

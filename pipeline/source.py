@@ -142,8 +142,14 @@ def locate(path: str) -> Path:
         return found
     found = Path(path).expanduser()
     if found.is_dir():
-        raise InputError(f"{path} is a folder; give a file with points, a surface or tets")
+        raise InputError(
+            f"{path} is a folder; give a file with points, a surface or tets, or run all of its files: "
+            f"simmesh batch {path} OUT"
+        )
     if not found.exists():
+        parts = path.split(",")
+        if len(parts) > 1 and Path(parts[0]).expanduser().exists():
+            raise InputError(f"{path}: several files are a sweep: simmesh run -m input.path={path}")
         raise InputError(f"{path}: no such file; check the path (the current folder is {Path.cwd()})")
     return found
 

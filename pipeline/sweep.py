@@ -46,7 +46,12 @@ def sweep(overrides: Sequence[str], config_dir: str | None = None) -> int:
         raise InputError(explain(error)) from error
     swept = [o for o in parsed if o.is_sweep_override()]
     if not swept:
-        raise InputError("a sweep needs a setting with several values, for example seed=1,2,3")
+        starred = next((o for o in parsed if isinstance(o.value(), str) and "*" in o.value()), None)
+        raise InputError(
+            f"{starred.input_line}: a star lists no files; for those of a folder: simmesh batch FOLDER OUT"
+            if starred
+            else "a sweep needs a setting with several values, for example seed=1,2,3"
+        )
     globbed = next((o for o in swept if isinstance(o.value(), Glob)), None)
     if globbed is not None:
         raise InputError(

@@ -280,10 +280,17 @@ def _read(
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or _first_line(error)}") from error
     except Exception as error:  # a damaged file makes the libraries raise anything
-        detail = f" ({_first_line(error).rstrip('.')})" if str(error).strip() else ""
+        detail = f" ({_reason(error)})" if str(error).strip() else ""
         raise InputError(
             f"{path}: damaged, or not a {suffix} file{detail}; write it again or convert it to another format"
         ) from error
+
+
+def _reason(error: BaseException) -> str:
+    """What a library says of a damaged file; NumPy's words for missing numbers are no one's but its own."""
+    text = _first_line(error).rstrip(".")
+    is_short = any(word in text for word in ("could not broadcast", "cannot reshape", "buffer is smaller"))
+    return "fewer numbers than its header promises: truncated" if is_short else text
 
 
 def _first_line(error: BaseException) -> str:

@@ -24,7 +24,15 @@ def read_xyz(path: Path) -> Geometry:
     text = text.replace(",", " ").replace(";", " ").replace("//", "#")
     if not any(line.split("#", 1)[0].strip() for line in text.splitlines()):
         raise InputError("no usable geometry: no line holds numbers")
-    return _from_columns(np.loadtxt(io.StringIO(text), dtype=np.float64, comments="#", ndmin=2), (2, 3, 6, 9))
+    try:
+        table = np.loadtxt(io.StringIO(text), dtype=np.float64, comments="#", ndmin=2)
+    except ValueError as error:
+        reason = str(error).partition(";")[0].rstrip(".")
+        raise InputError(
+            f"expected columns of numbers in every line: {reason}; put # before what is no point, "
+            "such as a line of names"
+        ) from error
+    return _from_columns(table, (2, 3, 6, 9))
 
 
 def read_npy(path: Path) -> Geometry:

@@ -53,6 +53,7 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         (["input.path=warp:cow.usd"], ["no such shape", "bunny.usd"]),
         (["device=cuda:7", "experiment=smoke"], ["device=cuda:7 is not on this machine; it has: cpu"]),
         (["-m", "seed=1"], ["several values"]),
+        (["-m", "input.path=*.obj"], ["a star lists no files", "simmesh batch FOLDER OUT"]),
         (
             ["-m", "seed=1,two"],
             ["error: seed=two: seed: expected a whole number, got 'two'; nothing was run"],
@@ -94,6 +95,22 @@ def test_a_wrong_word_gets_one_error_that_names_what_exists(
     for word in words:
         assert word in error
     assert not any(Path().iterdir())  # neither Hydra's folder of outputs nor an empty one of a run
+
+
+def test_several_files_without_a_sweep_are_told_how(fails: Callable[..., str]) -> None:
+    Path("a.ply").touch()
+    Path("scans").mkdir()
+    assert "simmesh run -m input.path=a.ply,b.ply" in fails("input.path=a.ply,b.ply")
+    assert "simmesh batch scans OUT" in fails("input.path=scans")
+
+
+@pytest.mark.parametrize("verb", ["check", "check-usd", "compare", "batch", "validate"])
+def test_a_command_without_its_files_shows_its_help_and_is_no_pass(
+    verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([verb]) == 2
+    assert f"simmesh {verb}" in capsys.readouterr().out
+    assert main([verb, "--help"]) == 0
 
 
 def test_a_traceback_comes_when_asked(capsys: pytest.CaptureFixture[str]) -> None:

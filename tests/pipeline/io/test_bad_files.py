@@ -89,6 +89,13 @@ def test_truncated_files(tmp_path, make_box, make_surface):
             assert_clear(caught.value, path)
 
 
+def test_a_cut_file_is_called_truncated_where_the_library_speaks_of_arrays(tmp_path, make_box):
+    path = formats.write_tets(tmp_path / "cut.msh", make_box(2))
+    path.write_bytes(path.read_bytes()[:500])  # within the block of nodes
+    with pytest.raises(InputError, match="fewer numbers than its header promises: truncated"):
+        read_any(path)
+
+
 @pytest.mark.parametrize(
     "suffix", [".ply", ".obj", ".off", ".stl", ".npz", ".npy", ".xyz", ".vtu", ".vtk", ".msh", ".mesh"]
 )
@@ -142,6 +149,7 @@ def test_numbers_that_are_not_finite_are_counted_with_their_rows(tmp_path):
         ("a.xyz", "1 2 3 4\n", "4 columns"),
         ("a.xyz", "1 2 3\n1 2\n", "number of columns"),
         ("a.xyz", "# only a comment\n", "no line holds numbers"),
+        ("a.xyz", "x y z\n1 2 3\n", "could not convert string 'x' .*put # before .* a line of names"),
         ("a.ply", "ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nend_header\n1\n", "x, y and z"),
         (
             "a.ply",
