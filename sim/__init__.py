@@ -9,9 +9,10 @@ from sim.friction import Friction
 from sim.material import MATERIAL_NAMES, Material, lame_parameters
 from sim.model import SoftBodyModel, State
 from sim.modes import Modes, lowest_modes, stable_time_step
+from sim.motion import MeshObstacle, Motion, SphereObstacle, join_bodies
 from sim.nodal_volume import average_volumes
 from sim.obstacles import SphereContact
-from sim.quadratic import discretization_error, elastic_of, refine_degree
+from sim.quadratic import ELEMENTS, discretization_error, elastic_of, refine_degree, with_element
 from sim.readiness import measure_readiness
 from sim.recovery import Recovery, recover
 from sim.scenarios import (
@@ -33,9 +34,10 @@ from sim.sensitivity import ParameterGradient, equilibrium_gradient
 from sim.simulate import simulate
 from sim.solver import NewtonConfig
 from sim.surface_friction import SurfaceFriction
-from sim.trajectory import Motion, Trajectory, roll_out
+from sim.trajectory import Trajectory, roll_out
 
 __all__ = [
+    "ELEMENTS",
     "MATERIAL_NAMES",
     "SCENARIOS",
     "Cantilever",
@@ -45,6 +47,7 @@ __all__ = [
     "Incline",
     "Material",
     "MeshContact",
+    "MeshObstacle",
     "Modal",
     "Modes",
     "Motion",
@@ -58,6 +61,7 @@ __all__ = [
     "SimulationDiverged",
     "SoftBodyModel",
     "SphereContact",
+    "SphereObstacle",
     "State",
     "Stretch",
     "SurfaceFriction",
@@ -67,6 +71,7 @@ __all__ = [
     "discretization_error",
     "elastic_of",
     "equilibrium_gradient",
+    "join_bodies",
     "lame_parameters",
     "lowest_modes",
     "make_scenario",
@@ -76,4 +81,5 @@ __all__ = [
     "roll_out",
     "simulate",
     "stable_time_step",
+    "with_element",
 ]

@@ -18,6 +18,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from sim.model import SoftBodyModel
+from warp_kernels.self_intersection import self_intersections
 from warp_kernels.surface_candidates import ContactSurface
 
 Floats = NDArray[np.float64]
@@ -77,6 +78,31 @@ class SurfaceTopology:
             setattr(s, name, wp.array(getattr(self, name), dtype=wp.float64, device=device))
         s.d_hat, s.with_self, s.with_static = d_hat, with_self, len(self.static_points) > 0
         return s
+
+    def crossed_faces(self, positions: Floats, *, with_self: bool) -> NDArray[np.int64]:
+        """Return the triangles that cross another at positions of the bodies, shape (n, 3).
+
+        Args:
+            with_self: Compare the bodies with themselves and each other, not with what is static alone.
+        """
+        points = np.concatenate([positions, self.static_points])
+        device, bodies = self.model.device, len(self.body_faces)
+        # Boxes in float32, one step wider; rounding keeps the order of coordinates.
+        corners = points.astype(np.float32)[self.faces]
+        low, high = corners.min(axis=1), corners.max(axis=1)
+        lower: wp.array = wp.array(np.nextafter(low, np.float32(-np.inf)), dtype=wp.vec3, device=device)
+        upper: wp.array = wp.array(np.nextafter(high, np.float32(np.inf)), dtype=wp.vec3, device=device)
+        # Group 0 is compared with all, others with themselves and 0 alone.
+        group = np.zeros(len(self.faces), dtype=np.int32)
+        if not with_self:
+            group[:bodies] = np.arange(1, bodies + 1)
+        hit = self_intersections(
+            wp.array(points, dtype=wp.vec3d, device=device),
+            wp.array(self.faces, dtype=wp.int32, device=device),
+            wp.array(np.arange(bodies, dtype=np.int32), dtype=wp.int32, device=device),
+            lower, upper, wp.Bvh(lower, upper), wp.array(group, dtype=wp.int32, device=device),
+        )  # fmt: skip
+        return np.flatnonzero(hit.numpy())
 
     def slopes_by_face(self, queries: Ints, partners: Ints, slopes: Floats) -> Floats:
         """Trace derivatives by the weights of pairs back to the areas of the triangles of the bodies.

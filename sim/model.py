@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -185,6 +186,28 @@ class SoftBodyModel:
             wp.array(start, dtype=wp.int32, device=self.device),
             wp.array(corner, dtype=wp.int32, device=self.device),
         )
+
+    @property
+    def quadrature(self) -> Sequence[Floats]:
+        """Gradients of the shape functions at points of equal weight in each tet [1/m], (t, k, 3) each."""
+        return [self.shape_gradients]
+
+    @property
+    def element_nodes(self) -> Ints:
+        """Vertices of the shape functions of each tet, shape (t, k)."""
+        return self.tets
+
+    def volume_slopes(self, by_mass: Floats, by_load_mass: Floats) -> Floats:
+        """Trace derivatives by masses and by load masses, shape (n,), back to volumes at rest, shape (t,)."""
+        return self.material.density / 4.0 * (by_mass + by_load_mass)[self.tets].sum(axis=1)
+
+    def onto_vertices(self, slopes: Floats) -> Floats:
+        """Trace derivatives by positions of all nodes, shape (n, 3), back to those of the mesh, (v, 3)."""
+        return slopes
+
+    def at_nodes(self, vectors: ArrayLike) -> Floats:
+        """Return vectors at all nodes, shape (n, 3), from those at the vertices of the mesh, (v, 3)."""
+        return np.asarray(vectors, dtype=np.float64)
 
     def to_device(self, vectors: ArrayLike) -> wp.array:
         """Copy vectors, shape (n, 3), to a vec3d array on the model's device."""

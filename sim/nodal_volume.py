@@ -43,14 +43,15 @@ class AveragedModel(SoftBodyModel):
     @cached_property
     def vertex_volumes(self) -> Floats:
         """A quarter of every tet around each vertex [m^3], shape (n,)."""
-        return self._gather(self.volumes / 4.0)
+        return self.gather(self.volumes / 4.0)
 
     @cached_property
     def vertex_lam(self) -> Floats:
         """Mean of lam around each vertex, weighted with volume [Pa], shape (n,)."""
-        return self._gather(self.lam * self.volumes / 4.0) / self.vertex_volumes
+        return self.gather(self.lam * self.volumes / 4.0) / self.vertex_volumes
 
-    def _gather(self, per_tet: Floats) -> Floats:
+    def gather(self, per_tet: Floats) -> Floats:
+        """Return the sum of a number of each tet around each vertex, shape (n,)."""
         n = self.vertex_count
         return np.bincount(self.tets.ravel(), np.repeat(per_tet, 4), minlength=n).astype(np.float64)
 

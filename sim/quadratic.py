@@ -15,23 +15,26 @@ Tetrahedral and Hexahedral Elements, for what quadratic tets are worth.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cache, cached_property
 
 import numpy as np
 import warp as wp
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from sim.energy import Elastic
 from sim.linear_solver import BlockMatrix, make_linear_solver
 from sim.model import Floats, Ints, SoftBodyModel
-from sim.nodal_volume import AveragedElastic, AveragedModel
+from sim.nodal_volume import AveragedElastic, AveragedModel, average_volumes
 from warp_kernels import quadratic_elasticity as kernels
 from warp_kernels.elasticity import ElasticKernels
 from warp_kernels.materials import MATERIALS
 
 EDGES = np.array([[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]])
 """Corners of the edge of each midpoint of a tet, in the order of the nodes 4 to 9."""
+_MASS_SHARES = np.concatenate([np.full(4, 1.0 / 36.0), np.full(6, 4.0 / 27.0)])
+_LOAD_SHARES = np.concatenate([np.full(4, -1.0 / 20.0), np.full(6, 1.0 / 5.0)])
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,7 @@ class QuadraticModel(SoftBodyModel):
 
     @cached_property
     def load_masses(self) -> Floats:
-        shares = np.concatenate([np.full(4, -1.0 / 20.0), np.full(6, 1.0 / 5.0)])
-        return _to_nodes(self.nodes, self.material.density * self.volumes, shares, self.vertex_count)
+        return _to_nodes(self.nodes, self.material.density * self.volumes, _LOAD_SHARES, self.vertex_count)
 
     @cached_property
     def vertex_areas(self) -> Floats:
@@ -80,6 +82,38 @@ class QuadraticModel(SoftBodyModel):
         return np.repeat(self.nodes[:, :1], 9, axis=1).ravel(), self.nodes[:, 1:].ravel()
 
     @cached_property
+    def quadrature(self) -> Sequence[Floats]:
+        g, points = self.shape_gradients, []
+        for q in range(4):
+            L = np.where(np.arange(4) == q, (5.0 + 3.0 * np.sqrt(5.0)) / 20.0, (5.0 - np.sqrt(5.0)) / 20.0)
+            a, b = EDGES.T
+            corners = (4.0 * L - 1.0)[:, None] * g
+            middles = 4.0 * (L[a][:, None] * g[:, b] + L[b][:, None] * g[:, a])
+            points.append(np.concatenate([corners, middles], axis=1))
+        return points
+
+    @property
+    def element_nodes(self) -> Ints:
+        return self.nodes
+
+    def volume_slopes(self, by_mass: Floats, by_load_mass: Floats) -> Floats:
+        shares = by_mass[self.nodes] @ _MASS_SHARES + by_load_mass[self.nodes] @ _LOAD_SHARES
+        return self.material.density * shares
+
+    def onto_vertices(self, slopes: Floats) -> Floats:
+        v = self.vertex_count - len(self.edges)
+        found = slopes[:v].copy()
+        for end in self.edges.T:
+            np.add.at(found, end, 0.5 * slopes[v:])
+        return found
+
+    def at_nodes(self, vectors: ArrayLike) -> Floats:
+        given = super().at_nodes(vectors)
+        if len(given) != self.vertex_count - len(self.edges):
+            return given
+        return np.concatenate([given, given[self.edges].mean(axis=1)])
+
+    @cached_property
     def corners_of_vertex(self) -> tuple[wp.array, wp.array]:
         """Start per node (n + 1,) and 10 * tet + local node grouped by node (10 t,), on the device."""
         flat = self.nodes.ravel()
@@ -104,10 +138,9 @@ def refine_degree(model: SoftBodyModel) -> QuadraticModel:
     v = model.vertex_count
     nodes = np.concatenate([model.tets, v + number.reshape(-1, 6)], axis=1).astype(np.int32)
     rest = np.concatenate([model.rest_positions, model.rest_positions[edges].mean(axis=1)])
-    shares = np.concatenate([np.full(4, 1.0 / 36.0), np.full(6, 4.0 / 27.0)])
     given = {f.name: getattr(model, f.name) for f in fields(SoftBodyModel)}
     given["rest_positions"] = rest
-    given["masses"] = _to_nodes(nodes, model.material.density * model.volumes, shares, len(rest))
+    given["masses"] = _to_nodes(nodes, model.material.density * model.volumes, _MASS_SHARES, len(rest))
     return QuadraticModel(**given, nodes=nodes, edges=edges.astype(np.int32))
 
 
@@ -151,6 +184,23 @@ class QuadraticElastic(Elastic):
         out = wp.zeros(self.model.tet_count, dtype=wp.mat33d, device=x.device)
         kernels.quadratic_stress(self.kernels, x, self.model.node_array, self.model.elements, out)
         return out.numpy()
+
+
+ELEMENTS = ("linear", "averaged", "quadratic")
+"""What tets can be: linear, linear with averaged volumes, or quadratic."""
+
+
+def with_element(model: SoftBodyModel, name: str) -> SoftBodyModel:
+    """Return a model of linear tets with one of `ELEMENTS`.
+
+    Raises:
+        ValueError: The name is not known, or the material has no averaged volumes.
+    """
+    if name not in ELEMENTS:
+        raise ValueError(f"element: unknown name {name!r}; known: {', '.join(ELEMENTS)}")
+    if name == "linear":
+        return model
+    return refine_degree(model) if name == "quadratic" else average_volumes(model)
 
 
 def elastic_of(model: SoftBodyModel, *, is_projected: bool = True) -> Elastic:

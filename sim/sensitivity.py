@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -26,19 +25,16 @@ from numpy.typing import NDArray
 
 from sim.damping import MassDamping, StiffnessDamping
 from sim.damping_sensitivity import damping_slopes
+from sim.element_sensitivity import elastic_slopes
 from sim.energy import DeadLoad, Elastic, Energy, Gravity, GroundContact, Inertia, exact_hessian
 from sim.friction import Friction
 from sim.model import SoftBodyModel
-from sim.nodal_volume import AveragedElastic
 from sim.obstacles import SphereContact
-from sim.quadratic import QuadraticElastic, QuadraticModel
 from sim.self_contact import SurfaceContact
 from sim.solver import Newton, NewtonConfig
 from sim.surface_friction import SurfaceFriction
 from sim.surface_sensitivity import SurfaceSlopes, contact_slopes, friction_slopes
 from warp_kernels import contact
-from warp_kernels.elasticity_sensitivity import elastic_sensitivity, sensitivity_kernel
-from warp_kernels.materials import MATERIALS
 
 Floats = NDArray[np.float64]
 
@@ -51,7 +47,8 @@ class ParameterGradient:
     """Derivatives of a loss (in its unit, here L)."""
 
     rest_positions: Floats
-    """[L/m], shape (n, 3): of the shape that the body has without stress; held and initial positions stay."""
+    """[L/m], shape (v, 3): of the shape that the body has without stress, vertices of the mesh; midpoints of
+    quadratic tets follow them, held and initial positions stay."""
     mu: Floats
     """[L/Pa], shape (t,)."""
     lam: Floats
@@ -106,16 +103,13 @@ class AdjointTerms:
         n, t, device = model.vertex_count, model.tet_count, model.device
         self._mu, self._lam = np.zeros(t), np.zeros(t)
         self._rest, self._loads = np.zeros((n, 3)), np.zeros((n, 3))
-        self.masses, self._areas = np.zeros(n), np.zeros(n)
-        """Derivatives by the vertex masses [L/kg] and areas [L/m^2], shape (n,)."""
-        self._face_areas = np.zeros(len(model.surface))
+        self.masses, self._load_masses = np.zeros(n), np.zeros(n)
+        """Derivatives by the masses of inertia and of weight [L/kg], shape (n,)."""
+        self._areas, self._face_areas = np.zeros(n), np.zeros(len(model.contact_faces))
         self._friction = 0.0
         self.start = np.zeros((n, 3))
         """Derivatives by the positions at the begin of a step, of which friction lags [L/m]; summed until
         reset."""
-        self._mu_slope = wp.zeros(t, dtype=wp.float64, device=device)
-        self._lam_slope = wp.zeros(t, dtype=wp.float64, device=device)
-        self._rest_slope = wp.zeros((t, 4), dtype=wp.vec3d, device=device)
         self._out = wp.zeros(n, dtype=wp.vec3d, device=device)
 
     def solve(self, positions: Floats, upstream: Floats) -> tuple[Floats, Floats]:
@@ -157,19 +151,19 @@ class AdjointTerms:
         self._loads += self.newton.free * z
         x = self.model.to_device(positions)
         for energy in energies:
-            if isinstance(energy, Elastic) and not isinstance(energy, (QuadraticElastic, AveragedElastic)):
+            if isinstance(energy, Elastic):
                 self._add_elastic(energy, x, z)
             elif isinstance(energy, Gravity):
-                self.masses += z @ energy.acceleration
+                self._load_masses += z @ energy.acceleration
             elif isinstance(energy, DeadLoad):
                 pass
             elif isinstance(energy, GroundContact):
                 self._add_contact(energy, x, z)
             elif isinstance(energy, SphereContact):
                 self._areas -= energy.work_per_area(x, z)
-            elif isinstance(energy, SurfaceContact) and not isinstance(self.model, QuadraticModel):
+            elif isinstance(energy, SurfaceContact):
                 self._add_surface(contact_slopes(energy, x, z))
-            elif isinstance(energy, SurfaceFriction) and not isinstance(self.model, QuadraticModel):
+            elif isinstance(energy, SurfaceFriction):
                 slopes = friction_slopes(energy, x, z)
                 self._add_surface(slopes)
                 self._friction -= slopes.work / energy.coefficient if energy.coefficient else 0.0
@@ -178,7 +172,7 @@ class AdjointTerms:
                 self.masses -= (z * (positions - energy.target.numpy())).sum(axis=1) / energy.dt**2
             elif isinstance(energy, MassDamping):
                 self.masses -= (z * energy.force_per_mass(positions)).sum(axis=1)
-            elif isinstance(energy, StiffnessDamping) and not isinstance(self.model, QuadraticModel):
+            elif isinstance(energy, StiffnessDamping):
                 self._add_stiffness_damping(energy, positions, z)
             elif isinstance(energy, Friction):
                 work, per_area, at_start = energy.lagged_slopes(positions, z)
@@ -189,14 +183,10 @@ class AdjointTerms:
                 raise TypeError(f"{energy.name}: no derivative by its parameters is known")
 
     def _add_elastic(self, energy: Elastic, x: wp.array, z: Floats) -> None:
-        model = self.model
-        elastic_sensitivity(
-            _kernel_of(model.material.name), x, model.to_device(z), model.elements,
-            self._mu_slope, self._lam_slope, self._rest_slope,
-        )  # fmt: skip
-        self._mu -= self._mu_slope.numpy()
-        self._lam -= self._lam_slope.numpy()
-        self._rest -= scatter(model.tets, self._rest_slope.numpy(), model.vertex_count)
+        slopes, model = elastic_slopes(energy, x, z), self.model
+        self._mu -= slopes.mu
+        self._lam -= slopes.lam
+        self._rest -= scatter(model.tets, slopes.rest, model.vertex_count)
 
     def _add_contact(self, energy: GroundContact, x: wp.array, z: Floats) -> None:
         touching = (self.model.vertex_areas > 0.0).astype(np.float64)
@@ -210,7 +200,7 @@ class AdjointTerms:
         self._mu -= slopes.mu
         self._lam -= slopes.lam
         self._rest -= scatter(model.tets, slopes.rest, model.vertex_count)
-        self.start -= scatter(model.tets, slopes.start, model.vertex_count)
+        self.start -= scatter(model.element_nodes, slopes.start, model.vertex_count)
 
     def _add_surface(self, slopes: SurfaceSlopes) -> None:
         self._rest -= slopes.rest
@@ -220,24 +210,26 @@ class AdjointTerms:
         """Return the sums, with masses and areas traced back to rest positions and density."""
         model = self.model
         rest = self._rest.copy()
-        # m_p = rho / 4 sum V;  dV/dX_c = V g_c
-        per_tet = self.masses[model.tets].sum(axis=1) * model.material.density / 4.0 * model.volumes
+        # dV/dX_c = V g_c
+        per_tet = model.volume_slopes(self.masses, self._load_masses) * model.volumes
         rest += scatter(model.tets, per_tet[:, None, None] * model.shape_gradients, model.vertex_count)
         # A_p = 1/3 sum A;  dA/db = (c - a) x n / 2,  dA/dc = n x (b - a) / 2,  dA/da = -(dA/db + dA/dc)
-        a, b, c = (model.rest_positions[model.surface[:, k]] for k in range(3))
+        a, b, c = (model.rest_positions[model.contact_faces[:, k]] for k in range(3))
         normal = np.cross(b - a, c - a)
         normal /= np.linalg.norm(normal, axis=1, keepdims=True)
         at_b, at_c = np.cross(c - a, normal) / 2.0, np.cross(normal, b - a) / 2.0
-        per_face = (self._areas[model.surface].sum(axis=1) / 3.0 + self._face_areas)[:, None, None]
-        rest += scatter(model.surface, per_face * np.stack([-at_b - at_c, at_b, at_c], 1), model.vertex_count)
+        faces = model.contact_faces
+        per_face = (self._areas[faces].sum(axis=1) / 3.0 + self._face_areas)[:, None, None]
+        rest += scatter(faces, per_face * np.stack([-at_b - at_c, at_b, at_c], 1), model.vertex_count)
         mu, lam = model.mu, model.lam
         modulus = mu * (3.0 * lam + 2.0 * mu) / (lam + mu)
         return ParameterGradient(
-            rest_positions=rest,
+            rest_positions=model.onto_vertices(rest),
             mu=self._mu.copy(),
             lam=self._lam.copy(),
             youngs_modulus=(mu * self._mu + lam * self._lam) / modulus,
-            density=float(self.masses @ model.masses / model.material.density),
+            density=float(self.masses @ model.masses + self._load_masses @ model.load_masses)
+            / model.material.density,
             loads=self._loads.copy(),
             held_positions=held,
             friction=self._friction,
@@ -250,8 +242,3 @@ def scatter(simplices: NDArray[Any], values: Floats, count: int) -> Floats:
     flat = values.reshape(-1, 3)
     sums = [np.bincount(index, flat[:, axis], minlength=count) for axis in range(3)]
     return np.stack(sums, axis=1).astype(np.float64)
-
-
-@cache
-def _kernel_of(name: str) -> wp.Kernel:
-    return sensitivity_kernel(name, MATERIALS[name])

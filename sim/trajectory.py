@@ -1,4 +1,4 @@
-"""Roll-outs that can be differentiated: `simulate(points, tets, Motion(...))` returns a `Trajectory`.
+"""Roll-outs that can be differentiated; `simulate(points, tets, Motion(...))` returns a `Trajectory`.
 
     step k    r(x_k; x_p, v_p, p) = 0,   v_k = (x_k - x_p) / h,   a_k = (v_k - v_p) / h
 
@@ -13,19 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.damping import rayleigh_damping
-from sim.energy import DeadLoad, Energy, Gravity, GroundContact
-from sim.friction import Friction
-from sim.integrator import IMPLICIT_INTEGRATORS, ImplicitEuler, begin_step, predict
-from sim.model import SoftBodyModel, State
-from sim.quadratic import elastic_of
+from sim.energy import Energy
+from sim.integrator import ImplicitEuler, begin_step, predict
+from sim.model import State
 from sim.sensitivity import AdjointTerms, ParameterGradient
-from sim.solver import NewtonConfig
 
 Floats = NDArray[np.float64]
 
@@ -74,7 +69,7 @@ class Trajectory:
 
         Raises:
             ValueError: Wrong shape.
-            TypeError: An energy has no derivative by its parameters (quadratic tets).
+            TypeError: An energy has no derivative by its parameters.
         """
         integrator, model = self.integrator, self.integrator.model
         shape = (len(self.states), model.vertex_count, 3)
@@ -158,88 +153,3 @@ def roll_out(
         if record is not None:
             record(number + 1, total=steps, iterations=result.iterations)
     return Trajectory(integrator, states, iterations)
-
-
-@dataclass
-class Motion:
-    """A differentiable roll-out in SI units, for `simulate`."""
-
-    name: ClassVar[str] = "motion"
-
-    dt: float
-    """Time step [s]."""
-    steps: int
-    """Number of steps."""
-    integrator: str = "implicit_euler"
-    """One of `IMPLICIT_INTEGRATORS`."""
-    gravity: tuple[float, float, float] = (0.0, 0.0, -9.81)
-    """Acceleration [m/s^2]."""
-    positions: Floats | None = None
-    """Where the vertices begin [m], shape (n, 3); the rest positions if None."""
-    velocities: Floats | None = None
-    """How fast they begin [m/s], shape (n, 3); zero if None."""
-    free: Floats | None = None
-    """Components that may move, shape (n, 3) of 0 and 1; all if None."""
-    loads: Floats | None = None
-    """Constant forces [N], shape (n, 3)."""
-    ground: float | None = None
-    """Height of a plane below the body [m]; none if None."""
-    contact_distance: float | None = None
-    """Distance at which the ground begins to push [m]; 2e-3 of the size if None. Constant for the gradients,
-    like `contact_pressure`."""
-    contact_pressure: float | None = None
-    """Scale of the contact barrier [Pa]; a tenth of Young's modulus if None."""
-    friction: float = 0.0
-    """Coefficient of friction on the ground."""
-    slip_speed: float = 1e-3
-    """Speed from which on friction is full [m/s]."""
-    mass_damping: float = 0.0
-    """alpha of C = alpha M + beta K [1/s]."""
-    stiffness_damping: float = 0.0
-    """beta [s]."""
-
-    def __post_init__(self) -> None:
-        if not 0.0 < self.dt < np.inf:
-            raise ValueError(f"motion.dt: expected a positive number [s], got {self.dt}")
-        if self.steps < 1:
-            raise ValueError(f"motion.steps: expected at least 1, got {self.steps}")
-        if self.integrator not in IMPLICIT_INTEGRATORS:
-            raise ValueError(
-                f"motion.integrator: unknown name {self.integrator!r}; known: "
-                f"{', '.join(IMPLICIT_INTEGRATORS)}"
-            )
-
-    def run(
-        self,
-        model: SoftBodyModel,
-        solver: NewtonConfig | None = None,
-        record: Callable[..., None] | None = None,
-    ) -> Trajectory:
-        """Simulate; Newton's tolerance is 1e-9 if no solver is given, for the sake of the gradients.
-
-        Raises:
-            SimulationDiverged: A step was not solved; carries the last good state.
-        """
-        energies: list[Energy] = [elastic_of(model), Gravity(model, self.gravity)]
-        if self.loads is not None:
-            energies.append(DeadLoad(model, self.loads))
-        if self.ground is not None:
-            pressure, distance = self.contact_pressure, self.contact_distance
-            contact = GroundContact(
-                model,
-                d_hat=2e-3 * model.size if distance is None else distance,
-                pressure=0.1 * model.material.youngs_modulus if pressure is None else pressure,
-                offset=self.ground,
-            )
-            energies.append(contact)
-            if self.friction:
-                energies.append(Friction(contact, self.friction, self.slip_speed))
-        energies += rayleigh_damping(model, self.mass_damping, self.stiffness_damping)
-        start = State.at_rest(model)
-        start = State(
-            start.positions if self.positions is None else np.asarray(self.positions, dtype=np.float64),
-            start.velocities if self.velocities is None else np.asarray(self.velocities, dtype=np.float64),
-        )
-        kind = IMPLICIT_INTEGRATORS[self.integrator]
-        config = solver or NewtonConfig(tolerance=1e-9)
-        return roll_out(kind(model, energies, self.dt, config, free=self.free), start, self.steps, record)

@@ -24,6 +24,7 @@ from typing import Any
 import warp as wp
 
 from warp_kernels.elasticity import TetElements, deformation_gradient
+from warp_kernels.materials import Spectrum
 
 wp.set_module_options({"enable_backward": False})
 
@@ -35,6 +36,23 @@ def spread(p: wp.vec3d) -> wp.mat33d:
     return wp.matrix_from_rows(
         wp.vec3d(zero, p[2], p[1]), wp.vec3d(p[2], zero, p[0]), wp.vec3d(p[1], p[0], zero)
     )
+
+
+@wp.func
+def stress_change(U: wp.mat33d, h: Spectrum, V: wp.mat33d, Q: wp.mat33d) -> wp.mat33d:
+    """Return H = d2psi/dF2 : Q from the spectrum h in the frame of F."""
+    M = wp.transpose(U) @ Q @ V
+    half = wp.float64(0.5)
+    N = wp.cw_mul(spread(half * (h.symmetric + h.antisymmetric)), M)
+    N = N + wp.cw_mul(spread(half * (h.symmetric - h.antisymmetric)), wp.transpose(M))
+    N = N + wp.diag(h.scaling @ wp.get_diag(M))
+    return U @ N @ wp.transpose(V)
+
+
+@wp.func
+def rest_stress(F: wp.mat33d, Q: wp.mat33d, P: wp.mat33d, H: wp.mat33d) -> wp.mat33d:
+    """Return S."""
+    return wp.ddot(P, Q) * wp.identity(n=3, dtype=wp.float64) - wp.transpose(F) @ H - wp.transpose(Q) @ P
 
 
 def sensitivity_kernel(name: str, functions: Any) -> wp.Kernel:
@@ -62,16 +80,8 @@ def sensitivity_kernel(name: str, functions: Any) -> wp.Kernel:
         mu_slope[t] = W * wp.ddot(piola_stress(F, one, zero), Q)
         lam_slope[t] = W * wp.ddot(piola_stress(F, zero, one), Q)
         U, s, V = frame(F)
-        h = spectrum(s, elements.mu[t], elements.lam[t])
-        M = wp.transpose(U) @ Q @ V
-        half = wp.float64(0.5)
-        N = wp.cw_mul(spread(half * (h.symmetric + h.antisymmetric)), M)
-        N = N + wp.cw_mul(spread(half * (h.symmetric - h.antisymmetric)), wp.transpose(M))
-        N = N + wp.diag(h.scaling @ wp.get_diag(M))
-        H = U @ N @ wp.transpose(V)
-        P = piola_stress(F, elements.mu[t], elements.lam[t])
-        S = wp.ddot(P, Q) * wp.identity(n=3, dtype=wp.float64)
-        S = W * (S - wp.transpose(F) @ H - wp.transpose(Q) @ P)
+        H = stress_change(U, spectrum(s, elements.mu[t], elements.lam[t]), V, Q)
+        S = W * rest_stress(F, Q, piola_stress(F, elements.mu[t], elements.lam[t]), H)
         for c in range(4):
             rest_slope[t, c] = S @ g[c]
 

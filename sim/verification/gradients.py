@@ -18,8 +18,9 @@ import numpy as np
 
 from sim.material import Material
 from sim.model import SoftBodyModel
+from sim.motion import Motion
 from sim.solver import NewtonConfig
-from sim.trajectory import Motion, Trajectory
+from sim.trajectory import Trajectory
 from sim.verification.bodies import Floats, kuhn_box
 from sim.verification.study import Row, Study, at_least, at_most
 

@@ -10,8 +10,8 @@ import pytest
 from sim.integrator import IMPLICIT_INTEGRATORS
 from sim.material import Material
 from sim.model import SoftBodyModel
+from sim.motion import Motion
 from sim.solver import NewtonConfig
-from sim.trajectory import Motion
 
 
 @pytest.mark.parametrize("name", IMPLICIT_INTEGRATORS)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from sim import Material, Motion, SoftBodyModel, simulate
+from sim import ELEMENTS, Material, Motion, SoftBodyModel, simulate, with_element
 from sim.integrator import IMPLICIT_INTEGRATORS
 from sim.solver import NewtonConfig
 
@@ -23,6 +23,7 @@ def check_gradients(
     has_ground: bool,
     is_held: bool = False,
     friction: float = 0.0,
+    element: str = "linear",
 ) -> None:
     """Hold every gradient of one roll-out against the remainder of its Taylor expansion."""
     points, tets = box((1, 1, 1), (0.5, 0.5, 0.5), jitter=0.0)
@@ -34,14 +35,15 @@ def check_gradients(
     free = np.ones((n, 3))
     if is_held:
         free[:2] = 0.0
-    weights, speeds = rng.normal(size=(2, steps + 1, n, 3))
+    nodes = with_element(SoftBodyModel.from_arrays(points, tets), element).vertex_count
+    weights, speeds = rng.normal(size=(2, steps + 1, nodes, 3))
     given = {
         "points": points,
         "mu": base.mu * rng.uniform(0.8, 1.2, t),
         "lam": base.lam * rng.uniform(0.8, 1.2, t),
         "density": 1000.0,
         "friction": friction,
-        "loads": 5.0 * rng.normal(size=(n, 3)),
+        "loads": 5.0 * rng.normal(size=(nodes, 3)),
         "positions": points + 0.005 * rng.normal(size=(n, 3)),
         "velocities": np.array([0.2, 0.1, -1.0]) * free + 0.1 * free * rng.normal(size=(n, 3)),
     }
@@ -50,10 +52,12 @@ def check_gradients(
         p = given | changes
         material = Material("stable_neo_hookean", 2.0e4, 0.3, p["density"])
         model = SoftBodyModel.from_arrays(p["points"], tets, material, mu=p["mu"], lam=p["lam"])
+        model = with_element(model, element)
         motion = Motion(
             dt=0.01, steps=steps, integrator=name, positions=p["positions"], velocities=p["velocities"],
             loads=p["loads"], free=free, ground=low - 0.06 if has_ground else None, contact_distance=0.1,
-            contact_pressure=4.0e3, mass_damping=0.5, friction=p["friction"], slip_speed=0.1,
+            contact_pressure=4.0e3, mass_damping=0.5, stiffness_damping=0.002, friction=p["friction"],
+            slip_speed=0.1,
         )  # fmt: skip
         trajectory = motion.run(model, EXACT)
         loss = (weights * trajectory.positions).sum() + 0.1 * (speeds * trajectory.velocities).sum()
@@ -63,14 +67,15 @@ def check_gradients(
     if has_ground:
         assert trajectory.positions[:, :, 2].min() < low  # it has met the layer above the ground
     g = trajectory.backward(weights, 0.1 * speeds)
+    onto = trajectory.integrator.model.onto_vertices
     directions = {
         "points": (0.01 * rng.normal(size=(n, 3)), g.rest_positions),
         "mu": (given["mu"] * rng.uniform(-0.5, 0.5, t), g.mu),
         "lam": (given["lam"] * rng.uniform(-0.5, 0.5, t), g.lam),
         "density": (500.0, g.density),
-        "loads": (5.0 * rng.normal(size=(n, 3)), g.loads),
-        "positions": (0.01 * rng.normal(size=(n, 3)), g.initial_positions),
-        "velocities": (0.3 * free * rng.normal(size=(n, 3)), g.initial_velocities),
+        "loads": (5.0 * rng.normal(size=(nodes, 3)), g.loads),
+        "positions": (0.01 * rng.normal(size=(n, 3)), onto(g.initial_positions)),
+        "velocities": (0.3 * free * rng.normal(size=(n, 3)), onto(g.initial_velocities)),
     }
     if friction:
         directions["friction"] = (0.2 * friction, g.friction)
@@ -95,16 +100,22 @@ def test_gradients_of_second_order_integrators(name: str, box: Callable, remaind
     check_gradients(box, remainder_slope, name, 4, has_ground=False, is_held=True)
 
 
+@pytest.mark.parametrize("element", ["averaged", "quadratic"])
+def test_gradients_of_elements(element: str, box: Callable, remainder_slope: Callable) -> None:
+    check_gradients(box, remainder_slope, "implicit_euler", 4, has_ground=True, friction=0.4, element=element)
+
+
 def test_gradients_with_friction(box: Callable, remainder_slope: Callable) -> None:
     check_gradients(box, remainder_slope, "implicit_euler", 8, has_ground=True, friction=0.4)
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("name", ["implicit_euler", "bdf2"])
+@pytest.mark.parametrize("name", IMPLICIT_INTEGRATORS)
+@pytest.mark.parametrize("element", ELEMENTS)
 def test_gradients_with_friction_through_fifty_steps(
-    name: str, box: Callable, remainder_slope: Callable
+    element: str, name: str, box: Callable, remainder_slope: Callable
 ) -> None:
-    check_gradients(box, remainder_slope, name, 50, has_ground=True, friction=0.4)
+    check_gradients(box, remainder_slope, name, 50, has_ground=True, friction=0.4, element=element)
 
 
 @pytest.mark.nightly
