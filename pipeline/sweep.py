@@ -46,7 +46,7 @@ def sweep(overrides: Sequence[str], config_dir: str | None = None) -> int:
         raise InputError(explain(error)) from error
     swept = [o for o in parsed if o.is_sweep_override()]
     if not swept:
-        starred = next((o for o in parsed if isinstance(o.value(), str) and "*" in o.value()), None)
+        starred = next((o for o in parsed if isinstance(value := o.value(), str) and "*" in value), None)
         raise InputError(
             f"{starred.input_line}: a star lists no files; for those of a folder: simmesh batch FOLDER OUT"
             if starred
