@@ -18,7 +18,7 @@ from pipeline.context import RunContext
 from pipeline.errors import InputError, InvalidMeshError, OutputError
 from pipeline.io import glb, npz, ply, point_files, surface_files, usd, usd_stage, volume_files
 from pipeline.io.atomic import atomic_path
-from pipeline.io.geometry import Geometry, to_point_cloud, to_surface_mesh, to_tet_mesh
+from pipeline.io.geometry import Geometry, to_point_cloud, to_surface_mesh, to_tet_mesh, vertex_colors
 from pipeline.io.msh import write_msh
 from pipeline.io.surface_repair import repair_raw
 from pipeline.types import METRES, Frame, PointCloud, SurfaceMesh, TetMesh
@@ -53,7 +53,9 @@ POINT_WRITERS: dict[str, Callable[[Path, PointCloud], None]] = {
 }
 
 SURFACE_WRITERS: dict[str, Callable[..., None]] = {
-    ".ply": lambda path, mesh, normals=None: ply.write_ply(path, mesh.points, mesh.faces, normals),
+    ".ply": lambda path, mesh, normals=None: ply.write_ply(
+        path, mesh.points, mesh.faces, normals, vertex_colors(mesh)
+    ),
     ".obj": surface_files.write_obj,
     ".off": surface_files.write_off,
     ".stl": surface_files.write_stl,
@@ -72,7 +74,7 @@ TET_WRITERS: dict[str, Callable[..., None]] = {
 }
 
 _WITH_CELL_DATA = (".vtu", ".vtk")
-_WITH_NORMALS = (".ply", ".obj", ".glb")
+_WITH_NORMALS = _WITH_COLORS = (".ply", ".obj", ".glb")
 _WITH_FRAME = (".npz", ".glb", *USD_EXTENSIONS)
 _SINGLE = (".stl", ".glb", *USD_EXTENSIONS)
 """Formats that keep positions in single precision."""
@@ -189,11 +191,23 @@ def write_surface(path: str | Path, mesh: SurfaceMesh, normals: NDArray[np.float
             ply.write_ply(part, mesh.points, mesh.faces)
         return path
     writer = SURFACE_WRITERS[suffix]
+    _tell_lost_look(path, mesh)
     if suffix == ".glb":
         mesh, normals = _y_up_metres(mesh, normals)
     if normals is not None and suffix in _WITH_NORMALS:
         return _write(path, mesh, lambda p, m: writer(p, m, normals))
     return _write(path, mesh, writer)
+
+
+def _tell_lost_look(path: Path, mesh: SurfaceMesh) -> None:
+    """Log what of the look of a surface its file will lack."""
+    look, suffix = mesh.appearance, path.suffix.lower()
+    if look is None or suffix == ".npz":
+        return
+    has_lost_colors = look.colors is not None and suffix not in _WITH_COLORS
+    lost = ["colours"] * has_lost_colors + ["texture"] * (look.texture_coordinates is not None)
+    if lost:
+        log.info("%s holds no %s: left out (assets in USD keep them, and .npz)", path, " and ".join(lost))
 
 
 def write_tets(path: str | Path, mesh: TetMesh, cell_data: dict[str, NDArray[Any]] | None = None) -> Path:
@@ -232,7 +246,7 @@ def _y_up_metres(
         points = np.stack([points[:, 0], points[:, 2], -points[:, 1]], axis=1)
         if normals is not None:
             normals = np.stack([normals[:, 0], normals[:, 2], -normals[:, 1]], axis=1)
-    return SurfaceMesh(points, mesh.faces, frame=glb.FRAME), normals
+    return SurfaceMesh(points, mesh.faces, glb.FRAME, mesh.appearance), normals
 
 
 class _Quiet(RunContext):
@@ -324,7 +338,9 @@ def _write(
                 f"cannot write {path}: what was written cannot be read back: {error}"
             ) from error
         suffix = path.suffix.lower()
-        problem = difference(data, back, single=suffix in _SINGLE, welded=suffix in _WELDED)
+        problem = difference(
+            data, back, single=suffix in _SINGLE, welded=suffix in _WELDED, colored=suffix in _WITH_COLORS
+        )
         problem = problem or volume_files.cell_data_difference(part, data, cell_data or {})
         if problem:
             raise OutputError(f"cannot write {path}: what was written differs from the mesh: {problem}")
@@ -333,7 +349,9 @@ def _write(
     return path
 
 
-def difference(data: Any, back: Any, *, single: bool = False, welded: bool = False) -> str:
+def difference(
+    data: Any, back: Any, *, single: bool = False, welded: bool = False, colored: bool = False
+) -> str:
     """Say how what was read back differs from what was written; empty when it does not.
 
     Args:
@@ -341,6 +359,7 @@ def difference(data: Any, back: Any, *, single: bool = False, welded: bool = Fal
         back: What was read.
         single: Positions were stored in single precision.
         welded: Vertices may be merged and renumbered (STL): compare the corners of the faces.
+        colored: Colours of vertices are kept, to a step of eight bits.
     """
     cells = "tets" if isinstance(data, TetMesh) else "faces" if isinstance(data, SurfaceMesh) else None
     expected, found = data.points, back.points
@@ -355,6 +374,12 @@ def difference(data: Any, back: Any, *, single: bool = False, welded: bool = Fal
     worst = float(np.abs(expected - found).max()) if expected.size else 0.0
     if worst:
         return f"positions differ by up to {worst:g}"
+    colors = vertex_colors(data) if isinstance(data, SurfaceMesh) and colored else None
+    if colors is not None:
+        read = vertex_colors(back)
+        shades = [ply.byte_colors(c).astype(int) for c in (colors, read) if c is not None]
+        if len(shades) < 2 or np.abs(shades[0] - shades[1]).max(initial=0) > 1:  # 1: a tie of rounding
+            return "colours are not the same"
     labels = getattr(data, "labels", None)
     if labels is not None:  # labels that are all 0 say nothing: a format may leave them out
         found = np.zeros_like(labels) if back.labels is None else back.labels

@@ -120,6 +120,11 @@ def _labels(part: Geometry) -> NDArray[Any]:
     return np.zeros(count, dtype=np.int32) if part.labels is None else part.labels
 
 
+def vertex_colors(mesh: SurfaceMesh) -> NDArray[np.float64] | None:
+    """Colours of the vertices of a surface, linear RGB (n, 3), where it has them."""
+    return None if mesh.appearance is None else mesh.appearance.colors
+
+
 def to_point_cloud(
     raw: Geometry, frame: Frame | None = None, context: RunContext | None = None
 ) -> PointCloud:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-from pipeline.io.geometry import Geometry
+from pipeline.io.geometry import Geometry, vertex_colors
 from pipeline.io.surface_files import weld
 from pipeline.types import Frame, SurfaceMesh
 
@@ -53,6 +53,11 @@ def write_glb(path: Path, mesh: SurfaceMesh, normals: NDArray[np.float64] | None
         attributes["NORMAL"] = 1
         vectors = normals.astype("<f4")
         blocks.append((vectors, {"componentType": 5126, "count": len(vectors), "type": "VEC3"}, 34962))
+    colors = vertex_colors(mesh)
+    if colors is not None:
+        attributes["COLOR_0"] = len(blocks)
+        values = np.clip(colors, 0.0, 1.0).astype("<f4")
+        blocks.append((values, {"componentType": 5126, "count": len(values), "type": "VEC3"}, 34962))
     blocks.append((index, {"componentType": 5125, "count": len(index), "type": "SCALAR"}, 34963))
     views, accessors, start = [], [], 0
     for k, (array, accessor, target) in enumerate(blocks):
@@ -60,7 +65,7 @@ def write_glb(path: Path, mesh: SurfaceMesh, normals: NDArray[np.float64] | None
         accessors.append({"bufferView": k, **accessor})
         start += array.nbytes
     primitive = {"attributes": attributes, "indices": len(blocks) - 1, "mode": _TRIANGLES, "material": 0}
-    document = {
+    document: dict[str, Any] = {
         "asset": {"version": "2.0", "generator": "simmesh"},
         "scene": 0,
         "scenes": [{"nodes": [0]}],
@@ -73,6 +78,8 @@ def write_glb(path: Path, mesh: SurfaceMesh, normals: NDArray[np.float64] | None
         "bufferViews": views,
         "buffers": [{"byteLength": start}],
     }
+    if colors is not None:  # they are multiplied with the colour of the material
+        document["materials"] = [{"pbrMetallicRoughness": {"metallicFactor": 0.0}}]
     text = json.dumps(document, separators=(",", ":")).encode("ascii")
     text += b" " * (-len(text) % 4)
     with open(path, "wb") as file:

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-from pipeline.io.geometry import Geometry
+from pipeline.io.geometry import Geometry, vertex_colors
 from pipeline.io.obj_look import read_obj_look
+from pipeline.rendering.colormap import to_srgb
 from pipeline.types import SurfaceMesh
 
 
@@ -46,9 +47,14 @@ def read_obj(path: Path) -> Geometry:
 
 
 def write_obj(path: Path, mesh: SurfaceMesh, normals: NDArray[np.float64] | None = None) -> None:
-    """Write v lines with 17 significant digits, normals per vertex (n, 3) where given, and triangles."""
+    """Write v lines with 17 digits and sRGB colours, normals per vertex (n, 3) where given, and triangles."""
+    colors = vertex_colors(mesh)
     with open(path, "w", encoding="ascii") as file:
-        np.savetxt(file, mesh.points, fmt="v %.17g %.17g %.17g")
+        if colors is None:
+            np.savetxt(file, mesh.points, fmt="v %.17g %.17g %.17g")
+        else:
+            rows = np.column_stack([mesh.points, to_srgb(colors)])
+            np.savetxt(file, rows, fmt="v %.17g %.17g %.17g %.7f %.7f %.7f")
         if normals is None:
             np.savetxt(file, mesh.faces + 1, fmt="f %d %d %d")
         else:

@@ -27,7 +27,7 @@ from pipeline.io.usd_physics import PHYSICS
 from pipeline.metrics.tet import tet_quality
 from pipeline.stages.stage import Stage
 from pipeline.topology import boundary_faces, compact
-from pipeline.types import METRES, PointCloud, SimReport, SurfaceMesh, TetMesh
+from pipeline.types import METRES, Appearance, PointCloud, SimReport, SurfaceMesh, TetMesh
 
 log = logging.getLogger("simmesh")
 
@@ -201,9 +201,14 @@ def _write_mujoco(path: Path, mesh: TetMesh, report: SimReport | None, config: E
     return mjcf_asset.write_asset(path, mesh, report, config)
 
 
-def _write_boundary(path: Path, mesh: TetMesh, *_: Any) -> Path:
+def _write_boundary(
+    path: Path, mesh: TetMesh, report: SimReport | None, config: ExportConfig, shown: RenderMesh, *_: Any
+) -> Path:
+    """With normals, and with the colours of the boundary where it is what is shown."""
     points, faces = usd.boundary_surface(mesh)
-    return write_surface(path, SurfaceMesh(points, faces), usd.vertex_normals(points, faces))
+    is_shown = shown.vertex is not None and shown.appearance is not None
+    look = Appearance(shown.appearance.colors) if is_shown and shown.appearance else None
+    return write_surface(path, SurfaceMesh(points, faces, appearance=look), usd.vertex_normals(points, faces))
 
 
 Exporter = Callable[..., Path | dict[str, Path]]

@@ -12,7 +12,7 @@ from pxr import Gf, Sdf, Usd, UsdGeom, UsdMedia, UsdShade, Vt
 from pipeline.context import RunContext
 from pipeline.io.appearance import transferred
 from pipeline.io.artifacts import load_artifact, save_artifact
-from pipeline.io.formats import read_surface
+from pipeline.io.formats import difference, read_surface, write_surface
 from pipeline.io.usd_asset import SURFACE
 from pipeline.io.usd_check import check_usd
 from pipeline.points.sampling import sample_surface
@@ -272,6 +272,47 @@ def test_colours_of_a_point_cloud_reach_the_render_mesh(tmp_path, make_box):
     stage = Usd.Stage.Open(str(asset.paths["usd"]))
     mesh = UsdGeom.Mesh(stage.GetPrimAtPath(SURFACE))
     np.testing.assert_allclose(mesh.GetDisplayColorAttr().Get(), np.clip(points, 0, 1), atol=1e-6)
+
+
+@pytest.mark.parametrize("suffix", [".ply", ".obj", ".glb"])
+def test_colours_of_a_surface_are_written_and_read_back(tmp_path, suffix):
+    colors = to_linear(BYTES / 255)
+    quad = SurfaceMesh(POINTS, FACES, appearance=Appearance(colors))
+    path = write_surface(tmp_path / f"quad{suffix}", quad)
+    found = read_surface(path).appearance.colors
+    # Half a step of eight bits in sRGB is at most 0.0045 in linear light.
+    np.testing.assert_allclose(found, colors, atol=5e-3)
+    assert len(write_surface(tmp_path / f"bare{suffix}", SurfaceMesh(POINTS, FACES)).read_bytes()) < len(
+        path.read_bytes()
+    )
+
+
+def test_colours_that_differ_when_read_back_are_seen():
+    quad, other = (SurfaceMesh(POINTS, FACES, appearance=Appearance(c)) for c in (POINTS, 0.5 * POINTS))
+    assert difference(quad, quad, colored=True) == ""
+    assert difference(quad, other, colored=True) == "colours are not the same"
+    assert difference(quad, SurfaceMesh(POINTS, FACES), colored=True) == "colours are not the same"
+
+
+@pytest.mark.parametrize(("suffix", "lost"), [(".stl", "colours and texture"), (".glb", "texture")])
+def test_what_a_file_will_lack_of_the_look_is_told(tmp_path, caplog, suffix, lost):
+    caplog.set_level("INFO", logger="simmesh")
+    write_surface(tmp_path / f"quad{suffix}", read_surface(ply(tmp_path)))
+    assert f"quad{suffix} holds no {lost}: left out" in caplog.text
+
+
+def test_colours_reach_the_boundary_for_viewers(tmp_path, make_box):
+    box = make_box(2)
+    points, faces, _ = compact(box.points, boundary_faces(box.tets)[0])
+    colors = points - points.min(axis=0)
+    colored = SurfaceMesh(points, faces, appearance=Appearance(colors / colors.max()))
+    asset = export(box, config=ExportConfig(formats=["surface"]), surface=colored, folder=tmp_path)
+    for key in ("ply", "obj", "glb"):
+        found = read_surface(asset.paths[key])
+        at_rest = found.frame.to_metres(found.points)
+        np.testing.assert_allclose(
+            found.appearance.colors, (at_rest - at_rest.min(axis=0)) / colors.max(), atol=5e-3
+        )
 
 
 def test_samples_of_a_coloured_surface_are_coloured():
