@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.io.report_contents import PAGE
 from pipeline.io.report_counts import count_words
+from pipeline.io.report_errors import error_bar
 from pipeline.progress import duration
 from pipeline.types import Check, SimReport
 
@@ -39,6 +40,8 @@ def summarize(
     if report is not None and not report.passed:
         lines.append("  below their limits:")
         lines += [f"    {describe(check)}" for check in report.checks if not check.passed]
+    if report is not None and (errors := error_bar(report)):
+        lines.append(f"  {'error bar':15} {errors}")
     if given.get("dimension") == 2:
         lines.append("  The input is 2D: a curve was made; tets, simulation and export are for 3D shapes.")
     if error and selected:

@@ -4,6 +4,7 @@ from sim import Drop, Material, simulate
 result = simulate(points, tets, Drop(height=0.2), Material(youngs_modulus=5e5))
 """
 
+from sim.element_error import ElementError, SmallLoad, discretization_error
 from sim.errors import SimulationDiverged
 from sim.friction import Friction
 from sim.material import MATERIAL_NAMES, Material, lame_parameters
@@ -12,7 +13,7 @@ from sim.modes import Modes, lowest_modes, stable_time_step
 from sim.motion import MeshObstacle, Motion, SphereObstacle, join_bodies
 from sim.nodal_volume import average_volumes
 from sim.obstacles import SphereContact
-from sim.quadratic import ELEMENTS, discretization_error, elastic_of, refine_degree, with_element
+from sim.quadratic import ELEMENTS, elastic_of, refine_degree, with_element
 from sim.readiness import measure_readiness
 from sim.recovery import Recovery, recover
 from sim.scenarios import (
@@ -43,6 +44,7 @@ __all__ = [
     "Cantilever",
     "Compress",
     "Drop",
+    "ElementError",
     "Friction",
     "Incline",
     "Material",
@@ -59,6 +61,7 @@ __all__ = [
     "ScenarioResult",
     "SelfContact",
     "SimulationDiverged",
+    "SmallLoad",
     "SoftBodyModel",
     "SphereContact",
     "SphereObstacle",

@@ -128,6 +128,11 @@ class SoftBodyModel:
         return len(self.rest_positions)
 
     @property
+    def mesh_vertex_count(self) -> int:
+        """Vertices of the mesh, the first of the nodes."""
+        return self.vertex_count
+
+    @property
     def tet_count(self) -> int:
         return len(self.tets)
 

@@ -7,7 +7,7 @@ midpoints of its edges. Energies, solvers, integrators and modes take it as they
     masses       lumped by scaling the diagonal of the consistent mass: V/36 per corner, 4 V/27 per edge
     load_masses  integrals of the shape functions, for gravity: -V/20 per corner, V/5 per edge
 
-`discretization_error` solves the sag under the own weight with both elements.
+By how much linear tets differ: `element_error.py`.
 
 Source: Hinton, Rock, Zienkiewicz 1976 for the masses; Schneider et al. 2022, A Large-Scale Comparison of
 Tetrahedral and Hexahedral Elements, for what quadratic tets are worth.
@@ -24,7 +24,6 @@ import warp as wp
 from numpy.typing import ArrayLike, NDArray
 
 from sim.energy import Elastic
-from sim.linear_solver import BlockMatrix, make_linear_solver
 from sim.model import Floats, Ints, SoftBodyModel
 from sim.nodal_volume import AveragedElastic, AveragedModel, average_volumes
 from warp_kernels import quadratic_elasticity as kernels
@@ -100,8 +99,12 @@ class QuadraticModel(SoftBodyModel):
         shares = by_mass[self.nodes] @ _MASS_SHARES + by_load_mass[self.nodes] @ _LOAD_SHARES
         return self.material.density * shares
 
+    @property
+    def mesh_vertex_count(self) -> int:
+        return self.vertex_count - len(self.edges)
+
     def onto_vertices(self, slopes: Floats) -> Floats:
-        v = self.vertex_count - len(self.edges)
+        v = self.mesh_vertex_count
         found = slopes[:v].copy()
         for end in self.edges.T:
             np.add.at(found, end, 0.5 * slopes[v:])
@@ -109,7 +112,7 @@ class QuadraticModel(SoftBodyModel):
 
     def at_nodes(self, vectors: ArrayLike) -> Floats:
         given = super().at_nodes(vectors)
-        if len(given) != self.vertex_count - len(self.edges):
+        if len(given) != self.mesh_vertex_count:
             return given
         return np.concatenate([given, given[self.edges].mean(axis=1)])
 
@@ -210,41 +213,6 @@ def elastic_of(model: SoftBodyModel, *, is_projected: bool = True) -> Elastic:
     if isinstance(model, AveragedModel):
         return AveragedElastic(model, is_projected=is_projected)
     return Elastic(model, is_projected=is_projected)
-
-
-def discretization_error(
-    model: SoftBodyModel, *, held: float = 0.05, gravity: float = 9.81
-) -> dict[str, float]:
-    """Compare the sag of linear and quadratic tets under the own weight, small displacements.
-
-    Args:
-        held: Thickness of the slab at the bottom (lowest z) that is held, over the height.
-
-    Returns:
-        `linear_sag` and `quadratic_sag`: mean displacement downwards, weighted with the mass [m], twice the
-        elastic energy over the weight, which refinement can only raise; `sag_error`: 1 - linear / quadratic.
-
-    Raises:
-        ArithmeticError: A solve failed; the stiffness is singular or too badly conditioned.
-    """
-    z = model.rest_positions[:, 2]
-    limit = z.min() + held * np.ptp(z)
-    sags = []
-    for body in (model, refine_degree(model)):
-        is_held = z <= limit
-        if isinstance(body, QuadraticModel):
-            is_held = np.concatenate([is_held, is_held[body.edges].all(axis=1)])
-        free = np.repeat(~is_held[:, None], 3, axis=1).astype(np.float64)
-        elastic = elastic_of(body)
-        rows, columns = elastic.pattern()
-        matrix = BlockMatrix(body.vertex_count, rows, columns, free, body.device)
-        elastic.hessian(body.to_device(body.rest_positions), matrix.blocks)
-        matrix.assemble()
-        load = body.load_masses[:, None] * np.array([0.0, 0.0, -gravity])
-        u = body.to_device(np.zeros_like(load))
-        make_linear_solver("auto", matrix).solve(body.to_device(free * load), u, 1e-8)
-        sags.append(float((u.numpy() * load).sum()) / (model.mass * gravity))
-    return {"linear_sag": sags[0], "quadratic_sag": sags[1], "sag_error": 1.0 - sags[0] / sags[1]}
 
 
 @cache

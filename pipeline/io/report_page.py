@@ -17,6 +17,7 @@ from typing import Any
 from pipeline.io import report_pictures, report_results
 from pipeline.io.report_comparison import before_after, comparison
 from pipeline.io.report_contents import Contents
+from pipeline.io.report_errors import error_bar
 from pipeline.io.report_motion import motion_shapes
 from pipeline.io.report_plots import number
 from pipeline.io.report_scene import scene
@@ -72,6 +73,9 @@ def header(contents: Contents, name: str) -> str:
     """Say what this is and whether it is ready."""
     kind, sign, title, reasons = verdict(contents)
     items = "".join(f"<li>{escape(reason)}</li>" for reason in reasons)
+    errors = "" if contents.report is None else error_bar(contents.report)
+    inner = f"<strong>{escape(title)}</strong>{f'<ul>{items}</ul>' if items else ''}"
+    inner += f"<small>Error bar: {escape(errors)}</small>" if errors else ""
     given = contents.manifest.get("input") or {}
     about = [str(given[k]) for k in ("kind",) if given.get(k)]
     source = Path(str(given["path"])).name if given.get("path") else ""
@@ -80,7 +84,7 @@ def header(contents: Contents, name: str) -> str:
         f'<header><div class="brand">simmesh report</div><h1>{escape(name)}</h1>'
         f'<small>{escape(line)}</small><div class="verdict {kind}">'
         f'<div class="sign" aria-hidden="true">{sign}</div>'
-        f"<div><strong>{escape(title)}</strong>{f'<ul>{items}</ul>' if items else ''}</div></div></header>"
+        f"<div>{inner}</div></div></header>"
     )
 
 

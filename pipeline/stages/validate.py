@@ -22,13 +22,15 @@ from pipeline.metrics.tet import quality_summary
 from pipeline.stages.stage import Stage
 from pipeline.topology import compact
 from pipeline.types import Check, Motion, Obstacle, SimReport, TetMesh
+from sim.element_error import ElementError, discretization_error
 from sim.errors import SimulationDiverged
 from sim.material import Material
 from sim.model import SoftBodyModel
-from sim.quadratic import discretization_error
+from sim.nodal_volume import AVERAGED_MATERIALS
+from sim.quadratic import ELEMENTS, QuadraticModel, with_element
 from sim.readiness import measure_readiness, structure
 from sim.scenarios import ScenarioResult, default_settings, make_scenario, settings_of
-from sim.scenarios.error_estimate import ESTIMATES, estimate_errors
+from sim.scenarios.error_estimate import ESTIMATES, estimate_errors, estimate_small
 from sim.solver import NewtonConfig
 
 log = logging.getLogger("simmesh")
@@ -179,16 +181,24 @@ class ValidateConfig:
     """Limit of each check by name; null leaves the check out."""
     solver: NewtonConfig = field(default_factory=NewtonConfig)
     """Newton's tolerance, iterations and linear solver."""
+    element: str = "linear"
+    """What the tets of the scenarios are: linear; averaged, which do not lock where Poisson's ratio is near
+    1/2; or quadratic, at five to thirty times the cost. The readiness numbers are those of linear tets."""
     scenario_errors: str = "none"
     """Run each scenario again to say how wrong its value may be: none, element (with quadratic tets), steps
     (twice as many) or both; costs five to thirty times the scenario for element, twice for steps."""
-    error_estimate: bool = False
-    """Also solve the sag under the own weight with quadratic tets, and report by how much the linear ones of
-    the scenarios are too stiff; costs a solve with about eight times as many unknowns."""
+    error_estimate: bool = True
+    """Say by how much the tets are too stiff: the sag under the own weight, and the values of stretch,
+    compress, cantilever and twist, against quadratic tets for small displacements."""
 
     def __post_init__(self) -> None:
         if self.run is not None:
             self.scenarios, self.run = {name: self.scenarios.get(name) or {} for name in self.run}, None
+        if self.element not in ELEMENTS:
+            raise ValueError(f"element: expected one of {', '.join(ELEMENTS)}, got {self.element!r}")
+        if self.element == "averaged" and self.material.name not in AVERAGED_MATERIALS:
+            known = ", ".join(AVERAGED_MATERIALS)
+            raise ValueError(f"element: averaged needs a material of {known}, got {self.material.name}")
         if self.scenario_errors not in ESTIMATES:
             known = ", ".join(ESTIMATES)
             raise ValueError(f"scenario_errors: expected one of {known}, got {self.scenario_errors!r}")
@@ -238,7 +248,12 @@ def validate(
 
     context.record(0, total=1, phase="readiness")
     metrics = _metrics(model, mesh, loose, config)
-    scenarios, motions, states = _scenarios(model, config, context)
+    model = with_element(model, config.element)
+    errors = None
+    if config.error_estimate and not isinstance(model, QuadraticModel):
+        errors = ElementError(model)
+        metrics |= _sag(errors)
+    scenarios, motions, states = _scenarios(model, config, errors, context)
     values = {"metrics": metrics, "scenarios": scenarios}
     return SimReport(
         checks=tuple(_checks(values, config)),
@@ -275,17 +290,20 @@ def _metrics(model: SoftBodyModel, mesh: TetMesh, loose: int, config: ValidateCo
     bodies = defects["components"] - defects["hinges"]
     metrics["extra_zero_modes"] = None if modes is None else modes - 6 * bodies
     metrics["quality"] = quality_summary(mesh)
-    if config.error_estimate:
-        try:
-            metrics.update(discretization_error(model, gravity=GRAVITY))
-        except ArithmeticError as error:
-            metrics["sag_error"] = None
-            log.warning("the error estimate was not found: %s", error)
+    metrics["element"] = config.element
     return metrics
 
 
+def _sag(errors: ElementError) -> dict[str, float | None]:
+    try:
+        return {**discretization_error(errors.model, gravity=GRAVITY, errors=errors)}
+    except ArithmeticError as error:
+        log.warning("the error of the sag was not found: %s", error)
+        return {"sag_error": None}
+
+
 def _scenarios(
-    model: SoftBodyModel, config: ValidateConfig, context: RunContext
+    model: SoftBodyModel, config: ValidateConfig, errors: ElementError | None, context: RunContext
 ) -> tuple[dict[str, Any], dict[str, Motion], dict[str, dict[str, NDArray[np.float64]]]]:
     """Run every scenario, or take it from the checkpoint of an interrupted run."""
     saved = context.restore()
@@ -294,7 +312,7 @@ def _scenarios(
     for number, (name, settings) in enumerate(config.scenarios.items(), start=1):
         if name in kept:
             continue
-        entry, arrays = _run(model, name, settings, config, context)
+        entry, arrays = _run(model, name, settings, config, errors, context)
         kept[name] = np.frombuffer(json.dumps(entry).encode(), np.uint8)
         kept |= {f"{name}.{key}": array for key, array in arrays.items()}
         context.checkpoint(number, **kept)
@@ -311,7 +329,12 @@ def _scenarios(
 
 
 def _run(
-    model: SoftBodyModel, name: str, settings: dict[str, Any], config: ValidateConfig, context: RunContext
+    model: SoftBodyModel,
+    name: str,
+    settings: dict[str, Any],
+    config: ValidateConfig,
+    errors: ElementError | None,
+    context: RunContext,
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Return the entry of the report and the arrays to keep: the motion, or the last good state."""
 
@@ -331,17 +354,20 @@ def _run(
             "step": error.step,
             "term": error.term,
             **inner,
-        }, error.last_state()
+        }, {key: array[: model.mesh_vertex_count] for key, array in error.last_state().items()}
     entry |= {"results": found.results, "series": found.series, "worst": found.worst}
     entry |= {"value_name": scenario.value_name, "unit": scenario.unit}
+    estimate = {} if errors is None else estimate_small(errors, scenario)
     if config.scenario_errors != "none":
         context.record(0, total=1, phase=f"error of {name}")
         kind = config.scenario_errors
-        entry["error_estimate"] = estimate_errors(model, name, settings, found, kind, config.solver)
-    return entry, _motion(found)
+        estimate |= estimate_errors(model, name, settings, found, kind, config.solver)
+    if estimate:
+        entry["error_estimate"] = estimate
+    return entry, _motion(found, model.mesh_vertex_count)
 
 
-def _motion(found: ScenarioResult) -> dict[str, NDArray[Any]]:
+def _motion(found: ScenarioResult, vertex_count: int) -> dict[str, NDArray[Any]]:
     """The kept positions with their times; steps of equilibrium, which have no time, run from 0 to 1."""
     count = len(found.frames)
     if count < 2:
@@ -353,8 +379,9 @@ def _motion(found: ScenarioResult) -> dict[str, NDArray[Any]]:
     times = np.interp(rows, np.arange(len(steps)), steps)
     if (np.diff(times) <= 0.0).any():  # more frames than steps: only their order is known
         times = np.linspace(0.0, 1.0, count)
+    frames = np.asarray(found.frames, dtype=np.float32)[:, :vertex_count]
     obstacles = {o.name: Obstacle(o.points, o.faces, o.offsets) for o in found.obstacles}
-    return Motion(times, np.asarray(found.frames, dtype=np.float32), obstacles).arrays()
+    return Motion(times, frames, obstacles).arrays()
 
 
 def _checks(values: dict[str, Any], config: ValidateConfig) -> Iterable[Check]:
@@ -376,4 +403,4 @@ def _round_up(value: float) -> float:
     return float(np.ceil(value / digit) * digit)
 
 
-STAGE = Stage("validate", validate, ValidateConfig, ("sim_mesh",), "sim_report", version=5)
+STAGE = Stage("validate", validate, ValidateConfig, ("sim_mesh",), "sim_report", version=6)

@@ -7,11 +7,13 @@ from typing import ClassVar
 
 import numpy as np
 
+from sim.element_error import SmallLoad
 from sim.energy import Gravity
 from sim.model import SoftBodyModel
 from sim.quadratic import elastic_of
 from sim.scenarios.scenario import (
     Ends,
+    Floats,
     Record,
     ScenarioResult,
     Tally,
@@ -49,6 +51,13 @@ class Cantilever:
         check_positive(self, "gravity")
         check_clamp(self)
 
+    def small_load(self, model: SoftBodyModel) -> SmallLoad:
+        """Return the weight; the mean sag of the body stands for that of its end."""
+        ends = Ends.of(model)
+        held, _ = ends.slabs(self.clamp)
+        free = np.repeat(~held[:, None], 3, axis=1).astype(np.float64)
+        return SmallLoad(free, acceleration=self.gravity * _shortest_side(model, ends))
+
     def run(
         self, model: SoftBodyModel, solver: NewtonConfig | None = None, record: Record | None = None
     ) -> ScenarioResult:
@@ -56,9 +65,7 @@ class Cantilever:
         ends = Ends.of(model)
         held, tip = ends.slabs(self.clamp)
         free = np.repeat(~held[:, None], 3, axis=1).astype(np.float64)
-        sides = np.ptp(model.rest_positions, axis=0)
-        sides[ends.axis] = np.inf
-        down = -np.eye(3)[int(np.argmin(sides))]
+        down = _shortest_side(model, ends)
         elastic = elastic_of(model)
         tally = Tally(elastic)
         positions = model.rest_positions.copy()
@@ -113,3 +120,10 @@ class Cantilever:
         bending = load * x**2 * (6.0 * span**2 - 4.0 * span * x + x**2)
         bending /= 24.0 * material.youngs_modulus * width * height**3 / 12.0
         return bending + load * (span * x - x**2 / 2.0) / (kappa * material.mu * area)
+
+
+def _shortest_side(model: SoftBodyModel, ends: Ends) -> Floats:
+    """Return the direction down along the shortest side of the bounding box, shape (3,)."""
+    sides = np.ptp(model.rest_positions, axis=0)
+    sides[ends.axis] = np.inf
+    return -np.eye(3)[int(np.argmin(sides))]

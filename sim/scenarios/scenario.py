@@ -168,18 +168,26 @@ class Ends:
     length: float
     """[m]."""
     share: Floats
-    """Place of each vertex between the ends, 0 to 1, shape (n,)."""
+    """Place of each node between the ends, 0 to 1, shape (n,)."""
+    model: SoftBodyModel
 
     @staticmethod
     def of(model: SoftBodyModel) -> Ends:
         rest = model.rest_positions
         axis = int(np.argmax(np.ptp(rest, axis=0)))
         low, length = float(rest[:, axis].min()), float(np.ptp(rest[:, axis]))
-        return Ends(axis, low, length, (rest[:, axis] - low) / length)
+        return Ends(axis, low, length, (rest[:, axis] - low) / length, model)
 
     def slabs(self, thickness: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Return the vertices in the slab at each end, whose thickness is a share of the length."""
-        return self.share <= thickness, self.share >= 1.0 - thickness
+        """Return the vertices in the slab at each end, whose thickness is a share of the length.
+
+        A midpoint belongs to a slab with both ends of its edge, so that all elements hold the same parts.
+        """
+        share = self.share[: self.model.mesh_vertex_count]
+        low, high = (
+            self.model.at_nodes(np.column_stack([share <= thickness, share >= 1.0 - thickness])) == 1.0
+        ).T
+        return low, high
 
 
 def prism_section(model: SoftBodyModel, ends: Ends) -> tuple[float, float] | None:

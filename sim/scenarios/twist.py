@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from sim.element_error import SmallLoad
 from sim.model import SoftBodyModel
 from sim.scenarios.held_path import follow_path
 from sim.scenarios.scenario import (
@@ -59,6 +60,14 @@ class Twist:
         check_whole(self, "steps")
         check_positive(self, "angle")
         check_clamp(self)
+
+    def small_load(self, model: SoftBodyModel) -> SmallLoad:
+        """Return the unit turn that the value is the stiffness against."""
+        ends = Ends.of(model)
+        left, right = ends.slabs(self.clamp)
+        arm = model.rest_positions - model.masses @ model.rest_positions / model.mass
+        displacement = right[:, None].astype(np.float64) * np.cross(np.eye(3)[ends.axis], arm)
+        return SmallLoad(np.repeat(~(left | right)[:, None], 3, axis=1).astype(np.float64), displacement)
 
     def run(
         self, model: SoftBodyModel, solver: NewtonConfig | None = None, record: Record | None = None

@@ -61,7 +61,8 @@ def test_run_chooses_scenarios_and_their_order() -> None:
     modal, stretch = report.scenarios["modal"], report.scenarios["stretch"]
     assert modal["unit"] == "Hz"
     assert modal["results"]["value"] > modal["error_estimate"]["element_value"] > 0.0  # linear tets are stiff
-    assert set(stretch["error_estimate"]) == {"element", "element_value", "steps", "steps_value"}
+    assert set(stretch["error_estimate"]) == {"small", "element", "element_value", "steps", "steps_value"}
+    assert stretch["error_estimate"]["small"] == pytest.approx(stretch["error_estimate"]["element"], rel=0.3)
     assert stretch["worst"][0]["value"] == stretch["results"]["peak_smallest_volume_ratio"]
     with pytest.raises(ValueError, match="scenario_errors: expected one of none"):
         ValidateConfig(scenario_errors="all")
@@ -91,12 +92,36 @@ def test_report_is_plain_json() -> None:
     assert len(text) < 100_000
 
 
-def test_error_estimate_is_reported_when_asked() -> None:
-    plain = validate(box_mesh(), ValidateConfig(scenarios={}))
+def test_error_bar_is_reported_unless_it_is_turned_off() -> None:
+    config = ValidateConfig(run=["stretch"])
+    report = validate(box_mesh(), config)
+    assert 0.0 < report.metrics["element_sag"] < report.metrics["quadratic_sag"]
+    assert 0.0 < report.metrics["sag_error"] < 1.0
+    assert 0.0 < report.scenarios["stretch"]["error_estimate"]["small"] < 1.0
+    config.error_estimate = False
+    plain = validate(box_mesh(), config)
     assert "sag_error" not in plain.metrics
-    metrics = validate(box_mesh(), ValidateConfig(scenarios={}, error_estimate=True)).metrics
-    assert 0.0 < metrics["linear_sag"] < metrics["quadratic_sag"]
-    assert 0.0 < metrics["sag_error"] < 1.0
+    assert "error_estimate" not in plain.scenarios["stretch"]
+
+
+def test_better_elements_are_softer_and_keep_the_vertices_of_the_mesh() -> None:
+    mesh, sags, stiffness = box_mesh(), [], []
+    for element in ("linear", "averaged", "quadratic"):
+        report = validate(mesh, ValidateConfig(run=["stretch"], element=element))
+        assert report.metrics["element"] == element
+        assert report.motions["stretch"].points.shape[1:] == mesh.points.shape
+        stiffness.append(report.scenarios["stretch"]["results"]["value"])
+        sags.append(report.metrics.get("sag_error"))
+    assert stiffness[0] > stiffness[1] > stiffness[2]
+    assert sags[0] > sags[1] > 0.0
+    assert sags[2] is None  # nothing finer to compare with
+
+
+def test_unknown_elements_and_materials_without_averaged_volumes_are_refused() -> None:
+    with pytest.raises(ValueError, match="element: expected one of linear, averaged, quadratic"):
+        ValidateConfig(element="cubic")
+    with pytest.raises(ValueError, match="averaged needs a material of stable_neo_hookean"):
+        ValidateConfig(element="averaged", material=MaterialConfig(name="linear"))
 
 
 def test_units_and_up_axis_do_not_matter() -> None:

@@ -1,0 +1,24 @@
+"""The error bar in words."""
+
+from __future__ import annotations
+
+from pipeline.io.report_errors import error_bar
+from pipeline.types import SimReport
+
+
+def test_error_bar_says_how_far_each_value_is_off() -> None:
+    scenarios = {
+        "stretch": {"value_name": "initial stiffness", "error_estimate": {"small": 0.071}},
+        "twist": {"value_name": "torque", "error_estimate": {"small": 0.2, "element": 0.25}},
+        "ring": {"error_estimate": {"element": None}},
+        "drop": {},
+    }
+    report = SimReport(checks=(), metrics={"sag_error": 0.338, "element": "linear"}, scenarios=scenarios)
+    assert error_bar(report) == (
+        "linear tets against quadratic ones: sag under own weight -34 %; stretch, initial stiffness +7.1 %; "
+        "twist, torque +25 %"
+    )
+
+
+def test_a_report_without_estimate_has_no_error_bar() -> None:
+    assert error_bar(SimReport(checks=(), metrics={"sag_error": None}, scenarios={"drop": {}})) == ""
