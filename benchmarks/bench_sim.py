@@ -33,8 +33,8 @@ from sim.integrator import ImplicitEuler
 from sim.linear_solver import BlockMatrix, make_linear_solver
 from sim.material import Material
 from sim.model import SoftBodyModel, State
+from sim.motion import Motion
 from sim.solver import NewtonConfig
-from sim.trajectory import Motion
 from sim.verification.beam import DENSITY, GRAVITY, LENGTH, MODULUS, SIDE, beam_model, sagged, tip
 from sim.verification.bodies import hold, kuhn_box
 from sim.verification.cantilever import peer_displacements
