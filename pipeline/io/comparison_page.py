@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.io.atomic import atomic_write_text
 from pipeline.io.report_page import ASSETS
-from pipeline.io.report_plots import histogram, number
+from pipeline.io.report_plots import histograms, number
 from pipeline.metrics.side_by_side import GROUPS, Line, Subject, side_by_side, verdict
 from pipeline.metrics.tet import dihedral_angles, tet_quality
 from pipeline.rendering.colormap import REGULAR_DIHEDRAL
@@ -80,7 +80,7 @@ def _histograms(subjects: Sequence[Subject]) -> str:
     quality = [tet_quality(s.mesh.points, s.mesh.tets) for s in subjects]
     angles = [dihedral_angles(s.mesh.points, s.mesh.tets).ravel() for s in subjects]
     plots = [
-        histogram(
+        histograms(
             [(s.name, _color(k), v) for k, (s, v) in enumerate(zip(subjects, angles))],
             label="dihedral angle [°], share of all angles",
             marks=((REGULAR_DIHEDRAL, "regular tet"),),
@@ -89,7 +89,7 @@ def _histograms(subjects: Sequence[Subject]) -> str:
     ]
     for name, label, bounds in _PLOTS:
         series = [(s.name, _color(k), np.asarray(q[name])) for k, (s, q) in enumerate(zip(subjects, quality))]
-        plots.append(histogram(series, label=label, bounds=bounds))
+        plots.append(histograms(series, label=label, bounds=bounds))
     return "".join(f'<div class="card"><div class="key">{key}</div>{plot}</div>' for plot in plots)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline.io.report_contents import Contents
 from pipeline.io.report_plots import number
-from pipeline.io.report_results import UNITS
+from pipeline.io.report_results import unit_of
 
 FILES = ("comparison.json", "validate/comparison.json")
 """Where `simmesh check ... --json` puts a comparison for the page; the first that is there is shown."""
@@ -84,7 +84,7 @@ def before_after(contents: Contents) -> str:
 def _change_row(name: str, before: float, after: float) -> str:
     factor = f"{number(after / before, 3)}" if before else ""
     cells = "".join(f'<td class="n">{text}</td>' for text in (_value(before), _value(after), factor))
-    unit = f" [{UNITS[name]}]" if name in UNITS else ""
+    unit = f" [{unit_of(name)}]" if unit_of(name) else ""
     return f"<tr><td>{escape(_words(name) + unit)}</td>{cells}</tr>"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,6 +99,14 @@ def histogram(
     )
     names = ", ".join(name for name, _, _ in drawn)
     return _svg(width, height, f"Histogram of {label}: {names}", parts)
+
+
+def histograms(series: Sequence[tuple[str, str, NDArray]], **options: Any) -> str:
+    """Draw `histogram` wide, and narrow for phones: the text of a picture shrinks with it."""
+    sizes = (("wide", (960, 300)), ("narrow", (360, 230)))
+    return "".join(
+        f'<div class="{screen}">{histogram(series, **options, size=size)}</div>' for screen, size in sizes
+    )
 
 
 def line_plot(

@@ -12,8 +12,9 @@ import numpy as np
 
 from pipeline.io.report_contents import STAGES, Contents
 from pipeline.io.report_counts import altered_words
-from pipeline.io.report_plots import histogram, line_plot, number
+from pipeline.io.report_plots import histograms, line_plot, number
 from pipeline.metrics.tet import dihedral_angles, tet_quality
+from pipeline.metrics.units import UNITS
 from pipeline.rendering.colormap import REGULAR_DIHEDRAL
 from pipeline.types import Check, TetMesh
 
@@ -27,31 +28,6 @@ MEASURES = (
     ("scaled_jacobian", "scaled Jacobian", "", "low"),
     ("aspect_ratio", "aspect ratio", "", "high"),
 )
-UNITS = {
-    "youngs_modulus": "Pa",
-    "density": "kg/m³",
-    "mass": "kg",
-    "volume": "m³",
-    "size": "m",
-    "length": "m",
-    "fall_height": "m",
-    "inversion_margin": "m",
-    "gravity": "m/s²",
-    "dt": "s",
-    "time": "s",
-    "element_time_step": "s",
-    "explicit_time_step": "s",
-    "courant_time_step": "s",
-    "weight": "N",
-    "reaction": "N",
-    "force": "N",
-    "displacement": "m",
-    "gap": "m",
-    "energy": "J",
-    "initial_stiffness": "N/m",
-    "final_stiffness": "N/m",
-}
-"""Units of numbers whose meaning is fixed by their name."""
 SERIES_UNITS = {
     "height": "m",
     "way": "m",
@@ -98,18 +74,11 @@ def quality(contents: Contents) -> str:
     if not meshes:
         return ""
     series = [(label, style, dihedral_angles(m.points, m.tets).ravel()) for label, style, m in meshes]
-    # The text of a picture shrinks with it: a phone gets a narrow one.
-    plot = "".join(
-        f'<div class="{screen}">'
-        + histogram(
-            series,
-            label="dihedral angle [°], share of all angles",
-            marks=((REGULAR_DIHEDRAL, "regular tet"),),
-            ticks=range(0, 181, 30),
-            size=size,
-        )
-        + "</div>"
-        for screen, size in (("wide", (960, 300)), ("narrow", (360, 230)))
+    plot = histograms(
+        series,
+        label="dihedral angle [°], share of all angles",
+        marks=((REGULAR_DIHEDRAL, "regular tet"),),
+        ticks=range(0, 181, 30),
     )
     key = "".join(
         f'<span><i class="{style}"></i>{label} optimization, {len(v) // 6:,} tets</span>'
@@ -303,8 +272,13 @@ def _line_key(lines: list[tuple[str, Any]]) -> str:
 
 
 def _with_unit(name: str) -> str:
-    unit = (SERIES_UNITS | UNITS).get(name)
+    unit = SERIES_UNITS.get(name) or unit_of(name)
     return _words(name) + (f" [{unit}]" if unit else "")
+
+
+def unit_of(name: str) -> str:
+    """Unit of a number whose meaning is fixed by its name, as it is written on a page; empty for others."""
+    return UNITS.get(name, "").replace("^2", "²").replace("^3", "³")
 
 
 def _history_plots(lines: list[dict[str, Any]]) -> Iterator[str]:
@@ -336,7 +310,7 @@ def _values(data: Mapping[str, Any]) -> str:
             if inner != EMPTY_LIST:
                 rows.append(f"<dt>{escape(_words(name))}</dt><dd>{inner}</dd>")
             continue
-        unit = f" {UNITS[name]}" if name in UNITS and _is_number(value) else ""
+        unit = f" {unit_of(name)}" if name in UNITS and _is_number(value) else ""
         rows.append(f"<dt>{escape(_words(name))}</dt><dd>{escape(_plain(value) + unit)}</dd>")
     return f"<dl>{''.join(rows)}</dl>"
 

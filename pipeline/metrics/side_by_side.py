@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pipeline.metrics.baseline import Measure
+from pipeline.metrics.units import UNITS
 from pipeline.types import SimReport, TetMesh
 
 GROUPS = {
@@ -66,6 +67,8 @@ def side_by_side(subjects: Sequence[Subject]) -> list[Line]:
         group, _, label = name.rpartition(".") if "." in name else ("mesh", "", name)
         head = group.partition(".")[0]
         words = f"{group.partition('.')[2]} {label}".strip().replace("_", " ").replace(".", " ")
+        unit = next((UNITS[word] for word in name.split(".")[-2:] if word in UNITS), None)
+        words += f" [{unit}]" if unit else ""
         is_main = direction != "any" or name in ALWAYS
         fails = tuple(name in names for names in failed)
         lines.append(Line(head, words, values, _best(values, direction), fails, is_main))

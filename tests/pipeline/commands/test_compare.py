@@ -33,9 +33,10 @@ def make_run(folder: Path, mesh: TetMesh, density: float) -> Path:
 
 
 def row(text: str, label: str) -> list[str]:
-    """The values of a line of the table."""
-    line = next(line for line in text.splitlines() if line.startswith(f"  {label}  "))
-    return line.removeprefix(f"  {label}").split()
+    """The values of a line of the table, whose label may end with a unit."""
+    found = re.search(rf"^  {re.escape(label)}(?: \[[^]]*\])?  +(.*)$", text, re.MULTILINE)
+    assert found, f"no line {label}"
+    return found[1].split()
 
 
 def test_a_run_and_a_worse_file_stand_side_by_side(make_box: Callable[..., TetMesh], capsys) -> None:
@@ -53,9 +54,10 @@ def test_a_run_and_a_worse_file_stand_side_by_side(make_box: Callable[..., TetMe
     assert [float(v.replace(",", "")) for v in row(text, "mass")] == pytest.approx([mass, mass], rel=1e-3)
     assert row(text, "optimize") == ["1.5", "-"]
     assert row(text, "min dihedral angle")[1].endswith("!")
+    assert "  mass [kg]  " in text
     assert "worse: NOT ready: min_dihedral_angle" in text
     page = Path("out.html").read_text()
-    assert page.count('<svg class="plot"') == 3
+    assert page.count('<svg class="plot"') == 6  # three, each wide and narrow
     assert "good run" in page
     assert not re.search(r"(src|href)=\"?(https?:)?//", page)
 

@@ -135,6 +135,12 @@ def test_the_page_loads_in_silence_and_asks_for_nothing_but_itself(browser, page
     assert browser.requests() == [page.resolve().as_uri()]
 
 
+def test_a_wide_screen_shows_the_wide_histogram_alone(browser, page):
+    opened(browser, page, DESKTOP)
+    shown = "[...document.querySelectorAll('#quality svg.plot')].map(e => e.getBoundingClientRect().width)"
+    assert [width > 0 for width in browser.evaluate(shown)] == [True, False]
+
+
 def test_a_drag_turns_the_view(browser, page):
     opened(browser, page, DESKTOP)
     before = pixels(browser)
@@ -222,6 +228,9 @@ def test_a_phone_shows_it_all_within_its_width(browser, page):
         " e.getBoundingClientRect().right > innerWidth + 1).map(e => e.tagName + '.' + e.className)"
     )
     assert wide == []
+    # Of the histogram, the one whose text a phone can show is there.
+    shown = "[...document.querySelectorAll('#quality svg.plot')].map(e => e.getBoundingClientRect().width)"
+    assert [width > 0 for width in browser.evaluate(shown)] == [False, True]
     before = pixels(browser)
     x, y = middle(browser)
     browser.swipe((x, y), (x + 90, y + 10))

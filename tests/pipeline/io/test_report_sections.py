@@ -153,6 +153,15 @@ def test_large_motions_are_thinned_and_the_page_says_so(tmp_path, make_box, monk
     )
 
 
+def test_numbers_of_near_tets_share_a_label():
+    places = np.array([[10.0, 10.0], [200.0, 50.0], [15.0, 12.0], [200.0, 90.0]])
+    assert report_worst._labels(places) == [
+        (10.0, 10.0, "1, 3"),
+        (200.0, 50.0, "2"),
+        (200.0, 90.0, "4"),
+    ]
+
+
 def test_a_motion_of_another_mesh_is_said(tmp_path, make_box):
     report = SimReport((), motions={"drop": Motion([0.0, 1.0], np.zeros((2, 5, 3)))})
     with pytest.raises(ValueError, match="drop moves 5 points, the mesh has 8"):
@@ -204,7 +213,7 @@ def test_before_and_after_optimize_stand_side_by_side(tmp_path):
 def test_every_file_is_a_download_and_the_asset_comes_first(tmp_path):
     names = {
         "validate": ["validate/sim_report.json", "validate/frames_drop.npz"],
-        "export": ["export/asset.usdc", "export/asset_animation.usdc"],
+        "export": ["export/asset.json", "export/asset.usdc", "export/asset_animation.usdc"],
     }
     stages = {}
     for stage, paths in names.items():
@@ -215,4 +224,5 @@ def test_every_file_is_a_download_and_the_asset_comes_first(tmp_path):
     (tmp_path / "manifest.json").write_text(json.dumps({}))
     text = files(contents_of(tmp_path, stages=stages))
     links = re.findall(r'href="\.\./([^"]*)" download', text)
-    assert links == [*names["export"], *names["validate"], "manifest.json"]
+    first, *others = sorted(names["export"], key=lambda name: not name.endswith("asset.usdc"))
+    assert links == [first, *others, *names["validate"], "manifest.json"]
