@@ -113,7 +113,7 @@ class RunJob:
                 text = message_of(error)
                 log.debug("%s failed", job.name, exc_info=True)
                 progress.message(f"simmesh: error: {text}")
-                return COULD_NOT_RUN, text, "failed"
+                return COULD_NOT_RUN, text.removeprefix(f"{job.path}: "), "failed"  # it is named beside
             progress.message(result.summary)
         return (BELOW_LIMIT if result.ready is False else READY), None, VERDICTS[result.ready]
 

@@ -39,9 +39,18 @@ COLUMNS = (
     "run",
 )
 _STYLE = """
-table.batch td { vertical-align: middle; }
+main { margin-top: 18px; }
+table.batch td { vertical-align: middle; overflow-wrap: anywhere; }
 table.batch img { width: 120px; height: 90px; object-fit: contain; display: block; }
+@media (max-width: 560px) {
+  table.batch tr { display: block; padding: 10px 0; border-bottom: 1px solid var(--line); }
+  table.batch td { display: block; border: 0; padding: 2px 0; text-align: left; }
+  table.batch td.n { display: inline-block; padding-right: 14px; }
+  table.batch td.n::before { content: attr(data-label) " "; color: var(--soft); }
+  table.batch tr:first-child, table.batch td.none { display: none; }
+}
 """
+_NUMBERS = ("points", "tets", "smallest dihedral", "mass", "time")
 
 
 @dataclass(frozen=True)
@@ -128,10 +137,8 @@ def write_batch_page(out: Path, outcomes: Sequence[Outcome], others: Sequence[st
         for word, count in counts.items()
         if count
     )
-    head = "".join(
-        f"<th>{name}</th>"
-        for name in ("", "file", "verdict", "points", "tets", "smallest dihedral", "mass", "time", "")
-    )
+    head = "<th></th><th>file</th><th>verdict</th>"
+    head += "".join(f'<th class="n">{name}</th>' for name in _NUMBERS) + "<th></th>"
     left = ""
     if others:
         names = escape(", ".join(others))
@@ -167,11 +174,16 @@ def _table_row(row: Row) -> str:
         None if row.mass is None else f"{number(row.mass)} kg",
         f"{row.seconds:.1f} s",
     ]
-    numbers = "".join(f'<td class="n">{cell or "-"}</td>' for cell in cells)
+    numbers = "".join(
+        f'<td class="n" data-label="{name}">{cell}</td>' if cell else '<td class="n none">-</td>'
+        for name, cell in zip(_NUMBERS, cells)
+    )
     link = f'<a href="{quote(row.run)}/report/index.html">report</a>' if row.has_report else ""
+    none = ' class="none"'
     log = f'<a href="{quote(row.run)}/log.txt">log</a>'
     return (
-        f"<tr><td>{picture}</td><td>{escape(row.file)}</td><td>{said}</td>{numbers}<td>{link} {log}</td></tr>"
+        f"<tr><td{'' if picture else none}>{picture}</td><td>{escape(row.file)}</td>"
+        f"<td>{said}</td>{numbers}<td>{link} {log}</td></tr>"
     )
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.batch import Job, Outcome
 from pipeline.io import report_pictures, report_worst
 from pipeline.io.artifacts import save_artifact
+from pipeline.io.batch_page import write_batch_page
 from pipeline.io.report import write_report
 from pipeline.topology import boundary_faces
 from pipeline.types import Check, Motion, Obstacle, SimReport, SurfaceMesh, TetMesh
@@ -240,6 +242,22 @@ def test_a_phone_shows_it_all_within_its_width(browser, page):
     top = browser.evaluate("scrollY")
     browser.evaluate("scrollBy({top: 50, behavior: 'instant'})")
     assert browser.evaluate("scrollY") != top
+    assert browser.problems() == []
+
+
+def test_a_phone_shows_the_page_of_a_batch_within_its_width(browser, tmp_path):
+    outcomes = [
+        Outcome(Job(name, tmp_path / name, tmp_path / "runs" / name), 2, f"no such thing in {'x' * 90}", 1.5)
+        for name in ("ball.ply", "a_rather_long_name_" * 6)
+    ]
+    browser.resize(*PHONE, True)
+    browser.open(write_batch_page(tmp_path, outcomes, ["notes.md"]))
+    assert browser.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
+    wide = "[...document.querySelectorAll('td')].filter(e => e.getBoundingClientRect().right > innerWidth)"
+    assert browser.evaluate(f"{wide}.length") == 0
+    # Numbers that are not there take no room; the others say what they are.
+    shown = "[...document.querySelectorAll('td.n')].filter(e => e.offsetWidth).map(e => e.textContent)"
+    assert browser.evaluate(shown) == ["1.5 s", "1.5 s"]
     assert browser.problems() == []
 
 
