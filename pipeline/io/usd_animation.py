@@ -1,9 +1,11 @@
 """The validated scenarios as a USD layer that references the asset and moves its points.
 
-    /Asset   references ./asset.usdc; variant set "scenario" with one variant for each scenario:
-             time samples of the points and extents of Volume and Surface, and of the normals of Surface
-    /Asset/Obstacles  in each variant: plates, ground or ring that the body touches, half clear, without
-             physics, with time samples of their translation
+    /World            variant set "scenario" with one variant for each scenario:
+    /World/Asset      references ./asset.usdc; time samples of the points and extents of Volume and Surface,
+                      and of the normals of Surface
+    /World/Obstacles  plates, ground or ring that the body touches, half clear, without physics, with time
+                      samples of their translation; beside the body, for simulators take what is below it
+                      for its own
 
 The values at the default time stay those of the asset, so that importers read the shape at rest. One second
 has as many time codes as leave at least one for each kept frame of the fastest scenario.
@@ -26,6 +28,7 @@ from pipeline.io.atomic import atomic_path
 from pipeline.io.render_mesh import RenderMesh
 from pipeline.types import Motion, Obstacle, TetMesh
 
+WORLD, ASSET = "/World", "/World/Asset"
 VARIANTS, OBSTACLES = "scenario", "Obstacles"
 CLEAR = 0.35
 """Opacity of an obstacle: the body behind it is to be seen."""
@@ -85,7 +88,7 @@ def _layer(
 ) -> Any:
     from pxr import Sdf, UsdGeom, UsdPhysics
 
-    from pipeline.io.usd_asset import ROOT, SURFACE, VOLUME
+    from pipeline.io.usd_asset import SURFACE, VOLUME
 
     layer = Sdf.Layer.CreateAnonymous(".usdc")
     world = layer.pseudoRoot
@@ -95,23 +98,26 @@ def _layer(
         (UsdPhysics.Tokens.kilogramsPerUnit, 1.0),
     ):
         world.SetInfo(key, value)
-    layer.defaultPrim = ROOT.strip("/")
+    layer.defaultPrim = WORLD.strip("/")
     layer.timeCodesPerSecond = layer.framesPerSecond = rate
     layer.startTimeCode = 0.0
     layer.endTimeCode = max(float(motion.times[-1]) * rate for motion in motions.values())
 
-    root = Sdf.PrimSpec(layer, ROOT.strip("/"), Sdf.SpecifierDef, "Xform")
-    root.referenceList.Prepend(Sdf.Reference(f"./{asset}"))
+    root = Sdf.PrimSpec(layer, WORLD.strip("/"), Sdf.SpecifierDef, "Xform")
+    root.kind = "assembly"
+    body = Sdf.PrimSpec(root, Path(ASSET).name, Sdf.SpecifierDef, "Xform")
+    body.referenceList.Prepend(Sdf.Reference(f"./{asset}"))
     root.variantSetNameList.Prepend(VARIANTS)
     variants = Sdf.VariantSetSpec(root, VARIANTS)
     for name, motion in motions.items():
         over = Sdf.VariantSpec(variants, variant_name(name)).primSpec
         over.SetInfo("customData", {"simmesh": {"scenario": name, "seconds": float(motion.times[-1])}})
         codes = (motion.times * rate).tolist()
-        volume = Sdf.PrimSpec(over, Path(VOLUME).name, Sdf.SpecifierOver)
+        moved = Sdf.PrimSpec(over, Path(ASSET).name, Sdf.SpecifierOver)
+        volume = Sdf.PrimSpec(moved, Path(VOLUME).name, Sdf.SpecifierOver)
         _sample(layer, volume, codes, list(motion.points))
         if render is not None:
-            surface = Sdf.PrimSpec(over, Path(SURFACE).name, Sdf.SpecifierOver)
+            surface = Sdf.PrimSpec(moved, Path(SURFACE).name, Sdf.SpecifierOver)
             _sample(layer, surface, codes, [render.moved(mesh.tets, x) for x in motion.points], render.faces)
         if motion.obstacles:
             scope = Sdf.PrimSpec(over, OBSTACLES, Sdf.SpecifierDef, "Scope")
@@ -183,14 +189,14 @@ def _compare(part: Path, path: Path, motions: Mapping[str, Motion], rate: float)
     """Open the layer with its asset and hold every sample of the tets against the motion."""
     from pxr import Tf, Usd, UsdGeom
 
-    from pipeline.io.usd_asset import ROOT, VOLUME
+    from pipeline.io.usd_asset import VOLUME
 
     try:
         stage = Usd.Stage.Open(str(part))
-        variants = stage.GetPrimAtPath(ROOT).GetVariantSet(VARIANTS)
+        variants = stage.GetPrimAtPath(WORLD).GetVariantSet(VARIANTS)
         for name, motion in motions.items():
             variants.SetVariantSelection(variant_name(name))
-            prim = UsdGeom.TetMesh(stage.GetPrimAtPath(VOLUME))
+            prim = UsdGeom.TetMesh(stage.GetPrimAtPath(f"{ASSET}/{Path(VOLUME).name}"))
             if not prim or not prim.GetTetVertexIndicesAttr().Get():
                 raise OutputError(f"cannot write {path}: the asset beside it is not found from it")
             attribute = prim.GetPointsAttr()
@@ -199,7 +205,7 @@ def _compare(part: Path, path: Path, motions: Mapping[str, Motion], rate: float)
                 np.array_equal(np.asarray(attribute.Get(code)), x) for code, x in zip(codes, motion.points)
             )
             for key, obstacle in motion.obstacles.items():
-                shown = UsdGeom.Mesh(stage.GetPrimAtPath(f"{ROOT}/{OBSTACLES}/{variant_name(key)}"))
+                shown = UsdGeom.Mesh(stage.GetPrimAtPath(f"{WORLD}/{OBSTACLES}/{variant_name(key)}"))
                 ways = [shown.GetLocalTransformation(code).ExtractTranslation() for code in codes]
                 same = same and np.array_equal(ways, obstacle.offsets)
                 same = same and np.array_equal(

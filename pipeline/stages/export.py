@@ -262,6 +262,6 @@ STAGE = Stage(
     config=ExportConfig,
     inputs=("sim_mesh", "sim_report"),
     output="asset",
-    version=3,
+    version=4,
     optional=("surface_mesh", "point_cloud"),
 )

@@ -12,13 +12,14 @@ from pxr import Usd, UsdGeom
 from pipeline.errors import InputError, OutputError
 from pipeline.io.formats import read_tets
 from pipeline.io.render_mesh import boundary_render_mesh, embedded_render_mesh
-from pipeline.io.usd_animation import CODES_PER_SECOND, VARIANTS, codes_per_second
-from pipeline.io.usd_asset import SURFACE, VOLUME
+from pipeline.io.usd_animation import ASSET, CODES_PER_SECOND, VARIANTS, codes_per_second
 from pipeline.io.usd_check import check_usd
+from pipeline.io.usd_physics import PHYSICS
 from pipeline.stages.export import ExportConfig, export
 from pipeline.types import Check, Motion, Obstacle, SimReport, SurfaceMesh, TetMesh
 
 MATERIAL = {"youngs_modulus": 1e5, "poissons_ratio": 0.4, "density": 1000.0}
+VOLUME, SURFACE = f"{ASSET}/Volume", f"{ASSET}/Surface"
 USD = ExportConfig(formats=["usd"])
 
 
@@ -77,15 +78,18 @@ def test_what_the_body_touches_moves_with_it_and_has_no_physics(tmp_path, make_b
     moved = with_plate(motion(box, 0.7, 5))
     asset = export(box, report_of(box, press=moved, drop=motion(box)), USD, folder=tmp_path)
     stage = Usd.Stage.Open(str(asset.paths["animation"]))
-    plate, expected = UsdGeom.Mesh(stage.GetPrimAtPath("/Asset/Obstacles/upper_plate")), moved.obstacles
+    plate, expected = UsdGeom.Mesh(stage.GetPrimAtPath("/World/Obstacles/upper_plate")), moved.obstacles
     np.testing.assert_array_equal(plate.GetPointsAttr().Get(), expected["upper plate"].points)
     for seconds, way in zip(moved.times, expected["upper plate"].offsets):
         placed = UsdGeom.XformCache(seconds * stage.GetTimeCodesPerSecond())
         matrix = placed.GetLocalToWorldTransform(plate.GetPrim())
         np.testing.assert_allclose(matrix.ExtractTranslation(), way, atol=1e-12)
     assert plate.GetPrim().GetAppliedSchemas() == []
+    # A simulator takes every mesh below the body for a part of it.
+    assert PHYSICS["newton"].body in stage.GetPrimAtPath(ASSET).GetPrimTypeInfo().GetAppliedAPISchemas()
+    assert not plate.GetPath().HasPrefix(ASSET)
     stage.GetDefaultPrim().GetVariantSet(VARIANTS).SetVariantSelection("drop")
-    assert not stage.GetPrimAtPath("/Asset/Obstacles")
+    assert not stage.GetPrimAtPath("/World/Obstacles")
     assert read_tets(asset.paths["animation"]).volumes.sum() == pytest.approx(box.volumes.sum(), rel=1e-6)
 
 
