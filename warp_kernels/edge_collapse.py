@@ -5,10 +5,10 @@ The collapse of edge a b puts a vertex at the minimiser x of the sum of the quad
     E(x) = x^T A x - 2 b^T x + c,     minimised with 0.002 w |x - m|^2 added, m the middle of the edge
 
 limited to one edge length from m. Its cost is E(x) + shape * w |a - b|^2 (w: weight of the quadrics). It is
-refused (cost infinite) when the link condition fails (common neighbours other than those of the faces on the
+refused when the link condition fails (common neighbours other than those of the faces on the
 edge), two border vertices lie on an inner edge, a face turns by more than `cos_turn` allows, a face gets an
 aspect ratio above `largest_aspect` and above its old one, or a vertex gets more than MOST_FACES faces or,
-on an inner edge, fewer than three.
+on an inner edge, fewer than three. Costs and refusals are two kernels, as only cheap edges need to be judged.
 
 Source: Garland & Heckbert 1997 (quadrics); Dey et al. 1999 (link condition).
 """
@@ -107,12 +107,7 @@ def fan_stays_valid(
 @wp.kernel
 def collapse_cost_kernel(
     points: wp.array[wp.vec3d],
-    faces: wp.array2d[wp.int32],
     edges: wp.array2d[wp.int32],
-    edge_faces: wp.array[wp.int32],
-    start: wp.array[wp.int32],
-    fan: wp.array[wp.int32],
-    is_border: wp.array[wp.int32],
     matrix: wp.array[wp.mat33d],
     vector: wp.array[wp.vec3d],
     constant: wp.array[wp.float64],
@@ -137,10 +132,30 @@ def collapse_cost_kernel(
     x = middle + step
     error = wp.dot(x, A * x) - wp.float64(2.0) * wp.dot(r, x) + constant[a] + constant[b]
     position[e] = x
-    value = wp.max(error, _ZERO) + rule.shape_weight * w * length * length
-    cost[e] = _REFUSED
+    cost[e] = wp.max(error, _ZERO) + rule.shape_weight * w * length * length
     if error > rule.largest_error * rule.largest_error * w:
-        return
+        cost[e] = _REFUSED
+
+
+@wp.kernel
+def collapse_valid_kernel(
+    points: wp.array[wp.vec3d],
+    faces: wp.array2d[wp.int32],
+    edges: wp.array2d[wp.int32],
+    edge_faces: wp.array[wp.int32],
+    start: wp.array[wp.int32],
+    fan: wp.array[wp.int32],
+    is_border: wp.array[wp.int32],
+    position: wp.array[wp.vec3d],
+    rule: CollapseRule,
+    rows: wp.array[wp.int32],
+    valid: wp.array[wp.int32],
+):
+    i = wp.tid()
+    e = rows[i]
+    a = edges[e, 0]
+    b = edges[e, 1]
+    valid[i] = 0
     left = start[a + 1] - start[a] + start[b + 1] - start[b] - 2 * edge_faces[e]
     if left > MOST_FACES or (edge_faces[e] == 2 and left < 3):
         return
@@ -148,14 +163,43 @@ def collapse_cost_kernel(
         return
     if edge_faces[e] > 2 or common_neighbors(faces, start, fan, a, b) != edge_faces[e]:
         return
-    if not fan_stays_valid(points, faces, start, fan, a, b, x, rule):
+    if not fan_stays_valid(points, faces, start, fan, a, b, position[e], rule):
         return
-    if not fan_stays_valid(points, faces, start, fan, b, a, x, rule):
+    if not fan_stays_valid(points, faces, start, fan, b, a, position[e], rule):
         return
-    cost[e] = value
+    valid[i] = 1
 
 
 def collapse_costs(
+    points: wp.array,
+    edges: wp.array,
+    quadrics: tuple[wp.array, wp.array, wp.array, wp.array],
+    rule: CollapseRule,
+) -> tuple[wp.array, wp.array]:
+    """Evaluate the cost of collapsing every edge.
+
+    Args:
+        points: Vertices, shape (n,), vec3d.
+        edges: Vertex pairs, shape (e, 2), int32.
+        quadrics: A (n,) mat33d, b (n,) vec3d, c (n,) and w (n,) of the module docstring.
+        rule: Limits.
+
+    Returns:
+        Costs, shape (e,), 1e300 where the error is too large, and positions, shape (e,), vec3d.
+    """
+    cost = wp.empty(edges.shape[0], dtype=wp.float64, device=points.device)
+    position = wp.empty(edges.shape[0], dtype=wp.vec3d, device=points.device)
+    wp.launch(
+        collapse_cost_kernel,
+        dim=edges.shape[0],
+        inputs=[points, edges, *quadrics, rule],
+        outputs=[cost, position],
+        device=points.device,
+    )
+    return cost, position
+
+
+def collapse_valid(
     points: wp.array,
     faces: wp.array,
     edges: wp.array,
@@ -163,10 +207,11 @@ def collapse_costs(
     start: wp.array,
     fan: wp.array,
     is_border: wp.array,
-    quadrics: tuple[wp.array, wp.array, wp.array, wp.array],
+    position: wp.array,
     rule: CollapseRule,
-) -> tuple[wp.array, wp.array]:
-    """Evaluate the collapse of every edge.
+    rows: wp.array,
+) -> wp.array:
+    """Tell which collapses are allowed.
 
     Args:
         points: Vertices, shape (n,), vec3d.
@@ -176,19 +221,19 @@ def collapse_costs(
         start: First entry of each vertex in `fan`, shape (n + 1,), int32.
         fan: Faces by vertex, shape (3 f,), int32.
         is_border: 1 for vertices of open edges or of edges with three faces, shape (n,), int32.
-        quadrics: A (n,) mat33d, b (n,) vec3d, c (n,) and w (n,) of the module docstring.
+        position: Where each collapse puts the vertex, shape (e,), vec3d.
         rule: Limits.
+        rows: Edges to be judged, shape (r,), int32.
 
     Returns:
-        Costs, shape (e,), 1e300 where refused, and positions, shape (e,), vec3d.
+        1 where allowed, shape (r,), int32.
     """
-    cost = wp.empty(edges.shape[0], dtype=wp.float64, device=points.device)
-    position = wp.empty(edges.shape[0], dtype=wp.vec3d, device=points.device)
+    valid = wp.empty(rows.shape[0], dtype=wp.int32, device=points.device)
     wp.launch(
-        collapse_cost_kernel,
-        dim=edges.shape[0],
-        inputs=[points, faces, edges, edge_faces, start, fan, is_border, *quadrics, rule],
-        outputs=[cost, position],
+        collapse_valid_kernel,
+        dim=rows.shape[0],
+        inputs=[points, faces, edges, edge_faces, start, fan, is_border, position, rule, rows],
+        outputs=[valid],
         device=points.device,
     )
-    return cost, position
+    return valid

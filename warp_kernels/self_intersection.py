@@ -132,6 +132,38 @@ def are_compared(group: wp.array[wp.int32], f: int, g: int):
     return group[f] == group[g] or group[f] == 0 or group[g] == 0
 
 
+@wp.func
+def rounded_down(x: wp.float64):
+    """A float32 below x."""
+    y = wp.float32(x)
+    return y - (wp.float32(1.2e-7) * wp.abs(y) + wp.float32(1.0e-37))
+
+
+@wp.func
+def rounded_up(x: wp.float64):
+    """A float32 above x."""
+    return -rounded_down(-x)
+
+
+@wp.kernel
+def box_kernel(
+    points: wp.array[wp.vec3d],
+    faces: wp.array2d[wp.int32],
+    rows: wp.array[wp.int32],
+    lower: wp.array[wp.vec3],
+    upper: wp.array[wp.vec3],
+):
+    i = wp.tid()
+    f = rows[i]
+    a = points[faces[f, 0]]
+    b = points[faces[f, 1]]
+    c = points[faces[f, 2]]
+    low = wp.min(wp.min(a, b), c)
+    high = wp.max(wp.max(a, b), c)
+    lower[i] = wp.vec3(rounded_down(low[0]), rounded_down(low[1]), rounded_down(low[2]))
+    upper[i] = wp.vec3(rounded_up(high[0]), rounded_up(high[1]), rounded_up(high[2]))
+
+
 @wp.kernel
 def mark_kernel(rows: wp.array[wp.int32], marked: wp.array[wp.int32]):
     marked[rows[wp.tid()]] = 1
@@ -140,21 +172,24 @@ def mark_kernel(rows: wp.array[wp.int32], marked: wp.array[wp.int32]):
 @wp.kernel
 def self_intersection_kernel(
     bvh: wp.uint64,
+    members: wp.array[wp.int32],
     points: wp.array[wp.vec3d],
     faces: wp.array2d[wp.int32],
-    queries: wp.array[wp.int32],
+    rows: wp.array[wp.int32],
     lower: wp.array[wp.vec3],
     upper: wp.array[wp.vec3],
     group: wp.array[wp.int32],
     is_queried: wp.array[wp.int32],
     hit: wp.array[wp.int32],
 ):
-    f = queries[wp.tid()]
-    query = wp.bvh_query_aabb(bvh, lower[f], upper[f])
-    g = int(0)
-    while wp.bvh_query_next(query, g):
+    f = rows[wp.tid()]
+    query = wp.bvh_query_aabb(bvh, lower[wp.tid()], upper[wp.tid()])
+    member = int(0)
+    while wp.bvh_query_next(query, member):
+        g = members[member]
         # Where both triangles are queried, the one with the lower number looks at the pair.
-        if (g > f or (g < f and is_queried[g] == 0)) and are_compared(group, f, g):
+        twice = g < f and is_queried[f] != 0 and is_queried[g] != 0
+        if g != f and not twice and are_compared(group, f, g):
             common = int(0)
             mine = int(0)
             theirs = int(0)
@@ -182,25 +217,43 @@ def self_intersection_kernel(
                     hit[g] = 1
 
 
-def self_intersections(
-    points: wp.array,
-    faces: wp.array,
-    queries: wp.array,
-    lower: wp.array,
-    upper: wp.array,
-    bvh: wp.Bvh,
-    group: wp.array,
-    out: wp.array | None = None,
-) -> wp.array:
-    """Mark triangles that intersect another one.
+def face_boxes(points: wp.array, faces: wp.array, rows: wp.array) -> tuple[wp.array, wp.array]:
+    """Return the lower and upper corners of bounding boxes, rounded outward, shape (r,), vec3.
 
     Args:
         points: Vertices, shape (n,), vec3d.
         faces: Triangles, shape (f, 3), int32.
-        queries: Triangles to be tested against all, shape (q,), int32.
-        lower: Lower corners of the bounding boxes, rounded outward, shape (f,), vec3.
-        upper: Upper corners, shape (f,), vec3.
-        bvh: Hierarchy over the boxes.
+        rows: Triangles that are asked for, shape (r,), int32.
+    """
+    lower = wp.empty(len(rows), dtype=wp.vec3, device=points.device)
+    upper = wp.empty(len(rows), dtype=wp.vec3, device=points.device)
+    wp.launch(
+        box_kernel, dim=len(rows), inputs=[points, faces, rows], outputs=[lower, upper], device=points.device
+    )
+    return lower, upper
+
+
+def self_intersections(
+    points: wp.array,
+    faces: wp.array,
+    queries: wp.array,
+    rows: wp.array,
+    boxes: tuple[wp.array, wp.array],
+    bvh: wp.Bvh,
+    members: wp.array,
+    group: wp.array,
+    out: wp.array | None = None,
+) -> wp.array:
+    """Mark triangles that intersect another one: pairs of `rows` and `members`, one of which is queried.
+
+    Args:
+        points: Vertices, shape (n,), vec3d.
+        faces: Triangles, shape (f, 3), int32.
+        queries: Triangles to be tested against all, shape (q,), int32: equal to `rows` or to `members`.
+        rows: Triangles that search, shape (r,), int32.
+        boxes: Their `face_boxes`.
+        bvh: Hierarchy over the boxes of the triangles `members`.
+        members: Triangles that are found, shape (m,), int32.
         group: Triangles of different groups other than 0 are not compared, shape (f,), int32; empty: all are.
         out: 1 for both partners of every intersecting pair, shape (f,), int32. Allocated and zeroed if None.
     """
@@ -210,8 +263,8 @@ def self_intersections(
     wp.launch(mark_kernel, dim=len(queries), inputs=[queries], outputs=[is_queried], device=points.device)
     wp.launch(
         self_intersection_kernel,
-        dim=len(queries),
-        inputs=[bvh.id, points, faces, queries, lower, upper, group, is_queried],
+        dim=len(rows),
+        inputs=[bvh.id, members, points, faces, rows, *boxes, group, is_queried],
         outputs=[out],
         device=points.device,
     )

@@ -72,6 +72,14 @@ def sheet_neighbors_kernel(
     crossing[p] = count
 
 
+@wp.func
+def band_weight(height: wp.float64):
+    """Weight of a point near a plane, its height in band widths: near exp(-height^2), zero beyond 2."""
+    rest = wp.max(wp.float64(1.0) - wp.float64(0.25) * height * height, wp.float64(0.0))
+    square = rest * rest
+    return square * square
+
+
 @wp.kernel
 def refit_kernel(
     points: wp.array[wp.vec3d],
@@ -89,7 +97,7 @@ def refit_kernel(
         if j >= 0:
             d = points[j] - x
             height = wp.dot(n, d) / width
-            moment += wp.exp(-height * height) * wp.outer(d, d)
+            moment += band_weight(height) * wp.outer(d, d)
     trace = wp.trace(moment)
     refitted[p] = n
     if trace > wp.float64(0.0):
@@ -122,7 +130,7 @@ def vote_kernel(
                     break
                 if k >= 0:
                     height = wp.dot(n, points[k] - x) / width
-                    votes += wp.exp(-height * height)
+                    votes += band_weight(height)
             if votes > most:
                 most = votes
                 chosen[p] = n
@@ -248,7 +256,7 @@ def sheet_margin(
 def refit_normals(
     points: wp.array, normals: wp.array, neighbors: wp.array, width: float, refitted: wp.array
 ) -> None:
-    """Fit planes through the points themselves, neighbours weighted by exp(-(height / width)^2).
+    """Fit planes through the points themselves, neighbours weighted by `band_weight(height / width)`.
 
     Args:
         normals: Planes before, from which heights are measured.

@@ -27,7 +27,7 @@ from pipeline.points.neighbors import nearest_neighbors
 from pipeline.points.sample_planes import SamplePlanes
 from pipeline.topology import boundary_edges, compact, rows_by_label, simplex_edges
 from pipeline.types import Indices, Points
-from warp_kernels.edge_collapse import CollapseRule, collapse_costs
+from warp_kernels.edge_collapse import CollapseRule, collapse_costs, collapse_valid
 
 _REFUSED = 1e299
 _MOST_ROUNDS = 400
@@ -52,7 +52,7 @@ class CoarseningConfig:
     fold_weight: float = 0.5
     """Weight of the planes across folds, in units of the samples of a cell."""
     share: float = 0.15
-    """Share of the cheapest edges that a round may choose from: smaller follows the order of costs better."""
+    """Share of the cheapest edges that a round chooses from: smaller follows the order of costs better."""
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:
@@ -176,19 +176,25 @@ class CollapsingMesh:
     def _round(self, rule: CollapseRule, share: float, target: int) -> bool:
         """Collapse one set of independent edges; False when there is none."""
         edges, edge_faces = self._edges()
-        cost, position = self._costs(edges, edge_faces, rule)
-        cost[np.isin(self.key.of(edges), self.blocked)] = np.inf
-        valid = np.flatnonzero(cost < _REFUSED)
-        if not len(valid):
+        x: wp.array = wp.array(self.points, dtype=wp.vec3d, device=self.device)
+        pairs: wp.array = wp.array(edges, dtype=wp.int32, device=self.device)
+        cost, position = self._costs(x, pairs, rule)
+        candidates = np.flatnonzero((cost < _REFUSED) & ~np.isin(self.key.of(edges), self.blocked))
+        rows = np.zeros(0, dtype=np.int64)
+        # Judge the cheapest share of the edges, and more where none of them may be collapsed.
+        while not len(rows) and len(candidates):
+            count = min(int(np.ceil(share * len(edges))), len(candidates))
+            split = np.argpartition(cost[candidates], count - 1)
+            cheap, candidates = np.sort(candidates[split[:count]]), candidates[split[count:]]
+            rows = cheap[self._allowed(x, pairs, edges, edge_faces, position, rule, cheap)]
+        if not len(rows):
             return False
-        ceiling = np.quantile(cost[valid], share)
-        rows = valid[cost[valid] <= ceiling]
         chosen = self._independent(edges, cost, rows)
         # Not more than needed, cheapest first; a collapse removes the faces of its edge.
         chosen = chosen[np.argsort(cost[chosen], kind="stable")]
         before = np.cumsum(edge_faces[chosen]) - edge_faces[chosen]
         chosen = chosen[before < len(self.faces) - target]
-        return self._apply(edges[chosen], position[chosen])
+        return self._apply(edges[chosen], position.numpy()[chosen])
 
     def _edges(self) -> tuple[Indices, NDArray[np.int32]]:
         f = self.faces
@@ -198,31 +204,45 @@ class CollapsingMesh:
         return edges, count.astype(np.int32)
 
     def _costs(
-        self, edges: Indices, edge_faces: NDArray[np.int32], rule: CollapseRule
-    ) -> tuple[NDArray[np.float64], Points]:
-        n = len(self.points)
+        self, points: wp.array, edges: wp.array, rule: CollapseRule
+    ) -> tuple[NDArray[np.float64], wp.array]:
+        quadrics: tuple[wp.array, wp.array, wp.array, wp.array] = (
+            wp.array(self.matrix, dtype=wp.mat33d, device=self.device),
+            wp.array(self.vector, dtype=wp.vec3d, device=self.device),
+            wp.array(self.constant, dtype=wp.float64, device=self.device),
+            wp.array(self.weight, dtype=wp.float64, device=self.device),
+        )
+        cost, position = collapse_costs(points, edges, quadrics, rule)
+        return cost.numpy(), position
+
+    def _allowed(
+        self,
+        points: wp.array,
+        pairs: wp.array,
+        edges: Indices,
+        edge_faces: NDArray[np.int32],
+        position: wp.array,
+        rule: CollapseRule,
+        rows: NDArray[np.int64],
+    ) -> NDArray[np.bool_]:
+        """Mark the collapses of edges `rows` that the rule allows."""
+        n, d = len(self.points), self.device
         corner, start = rows_by_label(self.faces.ravel(), n)
-        fan = corner // 3
         border = np.zeros(n, dtype=np.int32)
         border[edges[edge_faces != 2].ravel()] = 1
-        d = self.device
-        cost, position = collapse_costs(
-            wp.array(self.points, dtype=wp.vec3d, device=d),
+        valid = collapse_valid(
+            points,
             wp.array(np.ascontiguousarray(self.faces), dtype=wp.int32, device=d),
-            wp.array(edges, dtype=wp.int32, device=d),
+            pairs,
             wp.array(edge_faces, dtype=wp.int32, device=d),
             wp.array(start, dtype=wp.int32, device=d),
-            wp.array(fan, dtype=wp.int32, device=d),
+            wp.array(corner // 3, dtype=wp.int32, device=d),
             wp.array(border, dtype=wp.int32, device=d),
-            (
-                wp.array(self.matrix, dtype=wp.mat33d, device=d),
-                wp.array(self.vector, dtype=wp.vec3d, device=d),
-                wp.array(self.constant, dtype=wp.float64, device=d),
-                wp.array(self.weight, dtype=wp.float64, device=d),
-            ),
+            position,
             rule,
+            wp.array(rows.astype(np.int32), dtype=wp.int32, device=d),
         )
-        return cost.numpy().copy(), position.numpy()
+        return np.asarray(valid.numpy() > 0)
 
     def _independent(
         self, edges: Indices, cost: NDArray[np.float64], rows: NDArray[np.int64]

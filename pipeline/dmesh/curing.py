@@ -29,8 +29,13 @@ _FIRST_ROUNDS = 2
 """Times that intersecting faces of filled loops are removed before other defects are judged."""
 _RAGGED_LOOP = 8
 """Edges of the loops that are then filled."""
+_PATIENCE = 3
+"""Times that a spot is wrong before the faces around it are removed as well: a thin tip would be eaten up,
+and most spots come right when they are filled again."""
 LOST = 0.002
 """Share of the samples that may be left bare by patches that grow; where it is more, they do not grow."""
+_LEAST_PART = 12
+"""Faces of a part of the result, at least: a thin tip that was cut off and closed is no shape of its own."""
 _FAR = 3.0
 """Distance from the surface, in units of the sample spacing, at which a sample is bare."""
 _PROBES = 20000
@@ -51,7 +56,7 @@ class Cured:
     """Faces added to close holes that samples cover."""
 
 
-def cure(surface: Surface, faces: Indices, rounds: int = 12) -> Cured:
+def cure(surface: Surface, faces: Indices, rounds: int = 16) -> Cured:
     """Make a surface manifold off its junctions and free of self-intersections, and close its small holes
     that samples cover.
 
@@ -62,6 +67,13 @@ def cure(surface: Surface, faces: Indices, rounds: int = 12) -> Cured:
     """
     if not len(faces):
         return Cured(faces)
+    cured = _cure_shape_or_sheets(surface, faces, rounds)
+    kept = drop_specks(cured.faces, _LEAST_PART)
+    specks = cured.specks + len(cured.faces) - len(kept)
+    return Cured(kept, cured.removed, specks, cured.filled)
+
+
+def _cure_shape_or_sheets(surface: Surface, faces: Indices, rounds: int) -> Cured:
     if surface.planes.layered:
         first = _fill_first(surface, faces)
         rest = _cure_shape(surface, first.faces, rounds)
@@ -122,35 +134,47 @@ def _cure_in_rounds(surface: Surface, faces: Indices, rounds: int, grows: bool) 
     removed = specks = filled = 0
     heat = np.zeros(len(surface.points), dtype=np.int64)
     stuck = np.zeros(0, dtype=np.int64)
+    faces = orient_along_tree(faces)[0]
+    # Faces that were there after a removal do not intersect each other: only new ones are asked.
+    untested = np.arange(len(faces))
 
-    def fill(faces: Indices) -> tuple[Indices, NDArray[np.int64], int]:
+    def fill(faces: Indices) -> tuple[Indices, NDArray[np.int64], NDArray[np.int64]]:
         closed, failed = fill_holes(surface, faces)
-        return closed, failed, len(closed) - len(faces)
+        return closed, failed, np.arange(len(faces), len(closed))
 
     for step in range(rounds):
-        faces = orient_along_tree(faces)[0]
-        bad, where = defects(surface, faces)
+        bad, where = defects(surface, faces, untested)
         where = np.union1d(where, stuck) if grows else where
         if not bad.any() and not len(where):
-            faces, stuck, added = fill(faces)
-            filled += added
-            if (not len(stuck) or not grows) and not defects(surface, faces)[0].any():
+            faces, stuck, untested = fill(faces)
+            filled += len(untested)
+            if (not len(stuck) or not grows) and not defects(surface, faces, untested)[0].any():
                 break
             continue
         heat[where] += 1
         if grows:
-            bad |= _ring(faces, where[heat[where] > 1])
-            for _ in range(int(heat[where].max(initial=0)) // 3):
-                bad |= _ring(faces, np.unique(faces[bad]))
-        whole = unpinch(faces[~bad])
+            bad |= _grown(faces, where, heat)
+        whole = unpinch(faces[~bad], np.unique(faces[bad]))
         kept = drop_specks(whole)
         removed += len(faces) - len(whole)
         specks += len(whole) - len(kept)
         faces = orient_along_tree(kept)[0]
+        untested = np.zeros(0, dtype=np.int64)
         if grows or step < rounds // 2:
-            faces, stuck, added = fill(faces)
-            filled += added
+            faces, stuck, untested = fill(faces)
+            filled += len(untested)
     return Cured(orient_faces(faces)[0], removed, specks, filled)
+
+
+def _grown(faces: Indices, where: NDArray[np.int64], heat: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Mark the faces around spots that stayed wrong, in one more ring every third time."""
+    hot = where[heat[where] > _PATIENCE]
+    patch = np.zeros(len(faces), dtype=bool)
+    if len(hot):
+        patch = _ring(faces, hot)
+        for _ in range(int(heat[hot].max() - _PATIENCE) // 3):
+            patch |= _ring(faces, np.unique(faces[patch]))
+    return patch
 
 
 def _bare_samples(surface: Surface, faces: Indices) -> float:
@@ -164,9 +188,15 @@ def _bare_samples(surface: Surface, faces: Indices) -> float:
     return float((distance > _FAR * spacing).mean())
 
 
-def defects(surface: Surface, faces: Indices) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+def defects(
+    surface: Surface, faces: Indices, untested: NDArray[np.int64] | None = None
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """Mark faces at edges of three and more faces that lie on no junction line, at edges that cannot be
     oriented, and intersecting ones.
+
+    Args:
+        faces: Oriented triangles, shape (f, 3).
+        untested: Faces outside of which none intersects another one; all faces if None.
 
     Returns:
         The mask of bad faces, shape (f,), and the vertices of the spots; pinched vertices are cured by
@@ -177,35 +207,61 @@ def defects(surface: Surface, faces: Indices) -> tuple[NDArray[np.bool_], NDArra
     sign = np.array([1, -1, 1]) * np.where(faces[:, [0, 0, 1]] < faces[:, [1, 2, 2]], 1, -1)
     turn = np.bincount(face_edges.ravel(), sign.ravel(), len(uses))
     wrong = ((uses > 2) | (uses == 2) & (turn != 0)) & ~surface.on_junction(edges)
-    bad = wrong[face_edges].any(axis=1) | self_intersecting_faces(points, faces, device=device)
-    fan, vertex = fan_vertices(faces)
-    pinched = np.bincount(vertex, minlength=len(points)) > 1
-    corner_size = np.bincount(fan.ravel())[fan]
-    largest = np.zeros(len(points), dtype=np.int64)
-    np.maximum.at(largest, faces.ravel(), corner_size.ravel())
-    bad |= (pinched[faces] & (corner_size < largest[faces])).any(axis=1)
+    bad = wrong[face_edges].any(axis=1) | self_intersecting_faces(points, faces, untested, device)
+    if untested is None:
+        bad |= _in_smaller_fans(faces, np.ones(len(points), dtype=bool))
+    elif len(untested):
+        own = np.zeros(len(points), dtype=bool)
+        own[faces[untested]] = True
+        near = np.flatnonzero(own[faces].any(axis=1))
+        bad[near] |= _in_smaller_fans(faces[near], own)
     return bad, np.unique(faces[bad])
 
 
-def unpinch(faces: Indices) -> Indices:
-    """Remove the smaller fans of vertices that have more than one (of equal fans the later one)."""
-    while len(faces):
-        fan, vertex = fan_vertices(faces)
+def _in_smaller_fans(faces: Indices, judged: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Mark faces in a fan of a judged vertex that has a larger one; all faces of such a vertex are given."""
+    fan, vertex = fan_vertices(faces)
+    pinched = (np.bincount(vertex, minlength=len(judged)) > 1) & judged
+    corner_size = np.bincount(fan.ravel())[fan]
+    largest = np.zeros(len(judged), dtype=np.int64)
+    np.maximum.at(largest, faces.ravel(), corner_size.ravel())
+    return np.asarray((pinched[faces] & (corner_size < largest[faces])).any(axis=1))
+
+
+def unpinch(faces: Indices, doubtful: NDArray[np.integer] | None = None) -> Indices:
+    """Remove the smaller fans of vertices that have more than one (of equal fans the later one).
+
+    Args:
+        doubtful: Vertices that may have more than one; all if None.
+    """
+    rows = np.arange(len(faces)) if doubtful is None else np.flatnonzero(_ring(faces, doubtful))
+    while len(rows):
+        fan, vertex = fan_vertices(faces[rows])
+        if doubtful is not None:
+            # Other vertices show a part of their faces here.
+            own = np.isin(vertex, doubtful)
+        else:
+            own = np.ones(len(vertex), dtype=bool)
         size = np.bincount(fan.ravel())
         order = np.lexsort((np.arange(len(size)), -size, vertex))
         best = np.zeros(len(size), dtype=bool)
         first = np.ones(len(order), dtype=bool)
         first[1:] = vertex[order][1:] != vertex[order][:-1]
         best[order[first]] = True
-        keep = best[fan].all(axis=1)
-        if keep.all():
+        lost = ~(best | ~own)[fan].all(axis=1)
+        if not lost.any():
             break
-        faces = faces[keep]
+        doubtful = np.unique(faces[rows[lost]])
+        faces = np.delete(faces, rows[lost], axis=0)
+        rows = np.flatnonzero(_ring(faces, doubtful))
     return faces
 
 
 def _ring(faces: Indices, vertices: NDArray[np.integer]) -> NDArray[np.bool_]:
-    return np.asarray(np.isin(faces, vertices).any(axis=1))
+    """Mark the faces that have one of the vertices."""
+    marked = np.zeros(max(int(faces.max(initial=-1)), int(np.max(vertices, initial=-1))) + 1, dtype=bool)
+    marked[vertices] = True
+    return np.asarray(marked[faces].any(axis=1))
 
 
 def orient_along_tree(faces: Indices) -> tuple[Indices, NDArray[np.bool_]]:

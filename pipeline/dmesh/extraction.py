@@ -14,7 +14,6 @@ openings do.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import reduce
 
 import numpy as np
 import warp as wp
@@ -24,10 +23,11 @@ from pipeline.dmesh.candidate_faces import CandidateWorkspace
 from pipeline.dmesh.junctions import Junctions
 from pipeline.dmesh.selection import SelectionConfig, select_faces
 from pipeline.dmesh.tessellation import minimum_ball, signed_distance
-from pipeline.points.neighbors import nearest_neighbors, to_device
+from pipeline.points.neighbors import PointCells, checked_points, nearest_neighbors, to_device
 from pipeline.points.sample_planes import SamplePlanes
 from pipeline.points.sheets import margin_on_sheet, neighbors_on_sheet
 from pipeline.types import Indices, Points
+from warp_kernels.face_support import face_support
 
 _TRIANGLE_PLACES = np.array(
     [[1, 1, 1], [4, 1, 1], [1, 4, 1], [1, 1, 4], [5, 5, 1], [5, 1, 5], [1, 5, 5]], float
@@ -46,8 +46,6 @@ _LINK_SAMPLES = 9
 _SPACING_NEIGHBORS = 6
 _CHUNK = 1 << 17
 """Faces whose samples are searched at a time."""
-_BLOCK = 1 << 14
-"""Places that are compared with their samples at a time, so that they stay in the cache."""
 
 
 @dataclass(frozen=True)
@@ -94,16 +92,13 @@ def measure_support(
         samples: Positions of the samples that `planes` belongs to, shape (m, d).
         links: Edges on junction lines, shape (m, 2); faces there are compared with more samples.
     """
-    parts = [
-        _support(points, faces[i : i + _CHUNK], samples, planes, _NEAREST_SAMPLES, device)
-        for i in range(0, max(len(faces), 1), _CHUNK)
-    ]
-    offset, gap, agreement = (np.concatenate(column) for column in zip(*parts))
+    compare = _Comparison(points, faces, samples, planes, device)
+    support = compare.with_nearest(_NEAREST_SAMPLES, np.arange(len(faces)))
     if links is not None and len(links):
-        at_link = on_links(faces, links, len(points)).any(axis=1)
-        part = _support(points, faces[at_link], samples, planes, _LINK_SAMPLES, device)
-        offset[at_link], _, agreement[at_link] = part
-    return Support(offset, gap, agreement)
+        at_link = np.flatnonzero(on_links(faces, links, len(points)).any(axis=1))
+        part = compare.with_nearest(_LINK_SAMPLES, at_link)
+        support.offset[at_link], support.agreement[at_link] = part.offset, part.agreement
+    return support
 
 
 def on_links(faces: Indices, links: NDArray[np.int64], vertex_count: int) -> NDArray[np.bool_]:
@@ -114,29 +109,34 @@ def on_links(faces: Indices, links: NDArray[np.int64], vertex_count: int) -> NDA
     return np.asarray(np.isin(key, low * vertex_count + high)).reshape(-1, 3)
 
 
-def _support(
-    points: Points, faces: Indices, samples: Points, planes: SamplePlanes, nearest: int, device: str
-) -> tuple[NDArray[np.float64], ...]:
-    d = points.shape[1]
-    weights = PLACES[d]
-    places = np.einsum("wk,fkx->fwx", weights, points[faces]).reshape(-1, d)
-    near, distance = nearest_neighbors(samples, min(nearest, len(samples)), queries=places, device=device)
-    own, _ = face_normals(points, faces)
-    offset, agreement = np.empty(len(places)), np.empty(len(places))
-    for i in range(0, len(places), _BLOCK):
-        rows = slice(i, i + _BLOCK)
-        normals = planes.normals[near[rows]]
-        height = np.einsum("qkx,qkx->qk", places[rows, None] - samples[near[rows]], normals)
-        offset[rows] = reduce(np.minimum, np.abs(height).T)
-        face = np.arange(i, min(i + _BLOCK, len(places))) // len(weights)
-        agreement[rows] = reduce(np.maximum, np.abs(np.einsum("qkx,qx->qk", normals, own[face])).T)
-    gap = distance[:, 0] / np.maximum(planes.spacing[near[:, 0]], planes.typical_spacing) / CHANCE_GAP[d]
-    shape = (len(faces), len(weights))
-    return (
-        offset.reshape(shape).mean(axis=1),
-        reduce(np.maximum, gap.reshape(shape).T),
-        agreement.reshape(shape).mean(axis=1),
-    )
+class _Comparison:
+    """Faces and samples on the device, searched in chunks."""
+
+    def __init__(
+        self, points: Points, faces: Indices, samples: Points, planes: SamplePlanes, device: str
+    ) -> None:
+        self.points, self.faces, self.device = points, faces, device
+        self.typical = planes.typical_spacing
+        self.cells = PointCells(checked_points("samples", samples), device=device)
+        self.samples, self.normals = to_device(samples, device), to_device(planes.normals, device)
+        self.spacing: wp.array = wp.array(planes.spacing, dtype=wp.float64, device=device)
+
+    def with_nearest(self, count: int, rows: NDArray[np.int64]) -> Support:
+        """Compare the faces `rows` with the `count` samples nearest to each of their places."""
+        parts = [self._chunk(count, rows[i : i + _CHUNK]) for i in range(0, max(len(rows), 1), _CHUNK)]
+        return Support(*(np.concatenate(column) for column in zip(*parts)))
+
+    def _chunk(self, count: int, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], ...]:
+        faces, d = self.faces[rows], self.points.shape[1]
+        places = to_device(
+            np.einsum("wk,fkx->fwx", PLACES[d], self.points[faces]).reshape(-1, d), self.device
+        )
+        near, distance = self.cells.nearest(min(count, self.cells.count), places)
+        normals = to_device(face_normals(self.points, faces)[0], self.device)
+        offset, gap, agreement = face_support(
+            places, normals, self.samples, self.normals, self.spacing, self.typical, near, distance
+        )
+        return offset.numpy(), gap.numpy() / CHANCE_GAP[d], agreement.numpy()
 
 
 def extract_faces(

@@ -115,12 +115,17 @@ def _gap_candidates(
     near, distance = nearest_neighbors(x[open_vertices], k, device=surface.device)
     median = np.median(np.linalg.norm(x[edges[:, 0]] - x[edges[:, 1]], axis=1))
     longest = LONGEST_EDGE * median
-    s, t = np.triu_indices(k, 1)
-    # Neighbours ascend by distance: the second side is the longer one, here with room for rounding.
-    vertex, pair = np.nonzero(distance[:, t] < longest * (1 + 1e-9))
-    local = np.stack([vertex, near[vertex, s[pair]], near[vertex, t[pair]]], axis=1)
-    rows = open_vertices[local]
-    rows, _, _ = unique_rows(rows[longest_edges(x, rows) < longest])
+    # An open edge and a vertex near one of its ends: every candidate has an open edge.
+    ends = np.searchsorted(open_vertices, edges[uses == 1])
+    sides = []
+    for near_end, other in (ends.T, ends[:, ::-1].T):
+        row, place = np.nonzero(distance[near_end] < longest)
+        apex = near[near_end[row], place]
+        sides.append(np.stack([near_end[row], other[row], apex], axis=1)[apex != other[row]])
+    rows = open_vertices[np.concatenate(sides)]
+    across = np.linalg.norm(x[rows[:, 1]] - x[rows[:, 2]], axis=1)
+    base = np.linalg.norm(x[rows[:, 0]] - x[rows[:, 1]], axis=1)
+    rows, _, _ = unique_rows(rows[np.maximum(across, base) < longest])
     key = EdgeKeys(len(x))
     mine = key.of(rows[:, [0, 1, 0, 2, 1, 2]].reshape(-1, 2)).reshape(-1, 3)
     is_open = np.isin(mine, key.of(edges[uses == 1])).sum(axis=1)

@@ -7,7 +7,7 @@ import warp as wp
 from numpy.typing import NDArray
 
 from pipeline.dmesh.polygons import EdgeKeys
-from pipeline.dmesh.refinement import closest_on_faces
+from pipeline.dmesh.refinement import Closest, closest_on_faces
 from pipeline.metrics.surface import self_intersecting_faces
 from pipeline.topology import simplex_edges
 from pipeline.types import Indices, Points
@@ -20,7 +20,12 @@ LARGEST_ASPECT = 3.5
 
 
 def flip_edges(
-    points: Points, faces: Indices, samples: Points, rounds: int = 3, device: str = "cpu"
+    points: Points,
+    faces: Indices,
+    samples: Points,
+    rounds: int = 3,
+    device: str = "cpu",
+    closest: Closest | None = None,
 ) -> tuple[Indices, int]:
     """Flip edges as long as the sum of squared distances of the samples falls.
 
@@ -29,6 +34,7 @@ def flip_edges(
 
     Args:
         faces: Oriented triangles, shape (f, 3).
+        closest: Closest points of the samples where they are known.
 
     Returns:
         Faces, and how many edges were flipped.
@@ -41,7 +47,8 @@ def flip_edges(
     tainted = self_intersecting_faces(points, faces, device=device)
     flipped = 0
     for _ in range(rounds):
-        closest = closest_on_faces(points, faces, samples, device)
+        if closest is None:
+            closest = closest_on_faces(points, faces, samples, device)
         order = np.argsort(closest.face, kind="stable")
         start = np.zeros(len(faces) + 1, dtype=np.int32)
         np.cumsum(np.bincount(closest.face, minlength=len(faces)), out=start[1:])
@@ -57,6 +64,7 @@ def flip_edges(
         chosen = _choose(quads, quad_faces, gain, known, len(faces), len(points))
         done = _flip(points, faces, quads[chosen], quad_faces[chosen], tainted, device)
         flipped += done
+        closest = None
         if done == 0:
             break
     return faces, flipped

@@ -115,9 +115,13 @@ def triangulate_loops(
         step = max(1, _TRIANGLES_AT_ONCE // len(corners))
         for part in (rows[i : i + step] for i in range(0, len(rows), step)):
             group = np.stack([loops[i] for i in part]).astype(np.int32)
-            cost = _triangle_costs(surface, group[:, corners].reshape(-1, 3)).reshape(len(part), -1)
+            triangles = group[:, corners].reshape(-1, 3)
+            allowed = np.ones(len(triangles), dtype=bool)
             if crossing is not None:
-                cost[np.stack([crossing[i] for i in part])] = np.inf
+                allowed = ~np.concatenate([crossing[i] for i in part])
+            costs = np.full(len(triangles), np.inf)
+            costs[allowed] = _triangle_costs(surface, triangles[allowed])
+            cost = costs.reshape(len(part), -1)
             best = cheapest_triangulations(n, corners, cost, _used_chords(group, known))
             for i, polygon, chosen in zip(part.tolist(), group, best):
                 if chosen[0] >= 0:

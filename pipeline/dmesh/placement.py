@@ -40,7 +40,7 @@ LEAST_VERTICES = 64
 class PlacementConfig:
     """How many vertices are placed before faces are chosen, and how they relax."""
 
-    samples_per_vertex: float = 5.0
+    samples_per_vertex: float = 4.0
     """Samples behind one vertex, at least; fewer make the planes of a cell uncertain."""
     oversampling: float = 3.0
     """Faces before coarsening, at most, in units of `max_faces`."""

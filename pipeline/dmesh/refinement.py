@@ -79,6 +79,7 @@ def refine_positions(
     damping: float,
     normal_damping: float,
     largest_step: float,
+    closest: Closest | None = None,
     device: str = "cpu",
 ) -> Refined:
     """Take one least-squares step.
@@ -93,11 +94,14 @@ def refine_positions(
             of the mean.
         normal_damping: mu of moves along the mean normal of the faces at a vertex: the fit decides those.
         largest_step: Longest move in units of the shortest edge at the vertex.
+        closest: Closest points of the samples where they are known.
     """
     n, d = points.shape
-    closest = closest_on_faces(points, faces, samples, device)
-    rows = [_plane_rows(faces, closest, planes.normals, np.arange(len(samples)), n)]
-    rows.append(_plane_rows(faces, closest, border.conormals, border.index, n))
+    if closest is None:
+        closest = closest_on_faces(points, faces, samples, device)
+    pulls = ((planes.normals, np.arange(len(samples))), (border.conormals, border.index))
+    rows = [_plane_rows(faces, closest, directions, index, n) for directions, index in pulls]
+    blocks = sum(_diagonal_blocks(faces, closest, directions, index, n) for directions, index in pulls)
     residuals = [
         np.einsum("ij,ij->i", planes.normals, samples - closest.point),
         np.einsum("ij,ij->i", border.conormals, (samples - closest.point)[border.index]),
@@ -108,7 +112,7 @@ def refine_positions(
     weight = carried + 0.2 * carried.mean()
     normal = vertex_normals(points, faces)
     pull = damping * np.eye(d) + (normal_damping - damping) * normal[:, :, None] * normal[:, None, :]
-    move = _conjugate_gradient(matrix, target, weight[:, None, None] * pull).reshape(n, d)
+    move = _conjugate_gradient(matrix, target, weight[:, None, None] * pull, np.asarray(blocks))
     edges, _, _ = simplex_edges(faces)
     length = np.linalg.norm(points[edges[:, 0]] - points[edges[:, 1]], axis=1)
     shortest = np.full(n, np.inf)
@@ -191,29 +195,53 @@ def _plane_rows(
     return sp.csr_matrix((value.ravel(), column.ravel(), start), shape=(m, vertex_count * d))
 
 
-def _conjugate_gradient(
-    matrix: sp.csr_matrix, target: NDArray[np.float64], weight: NDArray[np.float64]
+def _diagonal_blocks(
+    faces: Indices, closest: Closest, normals: Points, index: NDArray[np.integer], vertex_count: int
 ) -> NDArray[np.float64]:
-    """Minimise |M x - target|^2 + x^T W x from 0 with diagonal preconditioner; W: one block per vertex."""
+    """Return sum b_k^2 n n^T of each vertex over the samples of `index`, shape (v, d, d)."""
+    d = normals.shape[1]
+    corner = faces[closest.face[index]].ravel()
+    square = closest.barycentric[index] ** 2
+    blocks = np.empty((vertex_count, d, d))
+    for i in range(d):
+        for j in range(i, d):
+            entry = (square * (normals[:, i] * normals[:, j])[:, None]).ravel()
+            blocks[:, i, j] = blocks[:, j, i] = np.bincount(corner, entry, vertex_count)
+    return blocks
+
+
+def _conjugate_gradient(
+    matrix: sp.csr_matrix,
+    target: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    blocks: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Minimise |M x - target|^2 + x^T W x from 0.
+
+    Args:
+        weight: W, one block per vertex, shape (v, d, d).
+        blocks: Of the diagonal of M^T M, which with W precondition the steps, shape (v, d, d).
+
+    Sums of products are `einsum`, as threads of a linear algebra library cost more than they bring here.
+    """
     transposed = matrix.T.tocsr()
-    diagonal = np.asarray(transposed.multiply(transposed).sum(axis=1)).ravel()
-    diagonal += np.einsum("vii->vi", weight).ravel()
-    inverse = 1 / np.maximum(diagonal, 1e-300)
-    x = np.zeros(matrix.shape[1])
-    residual = transposed @ target
-    search = z = inverse * residual
-    rho = float(residual @ z)
+    tiny = 1e-12 * max(float(np.abs(blocks).max(initial=0)), 1e-280)
+    inverse = np.linalg.inv(blocks + weight + tiny * np.eye(weight.shape[1]))
+    x = np.zeros(weight.shape[:2])
+    residual = (transposed @ target).reshape(x.shape)
+    search = z = np.einsum("vij,vj->vi", inverse, residual)
+    rho = float(np.einsum("vi,vi->", residual, z))
     goal = _TOLERANCE**2 * rho
     for _ in range(_CG_STEPS):
         if rho <= goal or rho == 0:
             break
-        image = transposed @ (matrix @ search)
-        image += np.einsum("vij,vj->vi", weight, search.reshape(weight.shape[:2])).ravel()
-        alpha = rho / float(search @ image)
+        image = (transposed @ (matrix @ search.ravel())).reshape(x.shape)
+        image += np.einsum("vij,vj->vi", weight, search)
+        alpha = rho / float(np.einsum("vi,vi->", search, image))
         x += alpha * search
         residual = residual - alpha * image
-        z = inverse * residual
-        rho, before = float(residual @ z), rho
+        z = np.einsum("vij,vj->vi", inverse, residual)
+        rho, before = float(np.einsum("vi,vi->", residual, z)), rho
         search = z + rho / before * search
     return x
 
@@ -227,13 +255,19 @@ def safe_move(points: Points, move: Points, faces: Indices, device: str = "cpu")
     if points.shape[1] == 2 or not len(faces):
         return points + move
     before, _ = face_normals(points, faces)
-    ignored = self_intersecting_faces(points, faces, device=device)
+    known = np.zeros(len(faces), dtype=bool)
+    ignored = known.copy()
     factor = np.ones(len(points))
     changed = None
     for attempt in range(8):
         moved = points + factor[:, None] * move
         after, _ = face_normals(moved, faces)
-        bad = self_intersecting_faces(moved, faces, changed, device) & ~ignored
+        bad = self_intersecting_faces(moved, faces, changed, device)
+        # Only faces that intersect now are asked whether they did before.
+        fresh = np.flatnonzero(bad & ~known)
+        known[fresh] = True
+        ignored[fresh] = self_intersecting_faces(points, faces, fresh, device)[fresh]
+        bad &= ~ignored
         bad |= np.einsum("ij,ij->i", before, after) < 0.25
         if not bad.any():
             return moved

@@ -12,6 +12,8 @@ from pipeline.topology import boundary_edges, compact, components, simplex_edges
 from pipeline.types import Indices, Points, SurfaceMesh
 
 _FACES_PER_LEAF = 8
+_FEW = 0.4
+"""Share of the faces below which the search tree is built over those that are asked about."""
 """Boxes in a leaf of the hierarchy: a quarter faster than single ones, to build and to search."""
 
 
@@ -134,26 +136,27 @@ def self_intersecting_faces(
         queries: Rows to be tested against all; all rows if None. Both partners of a pair are marked.
         groups: Faces of different groups are not compared, shape (f,); those of group 0 with all. None: 0.
     """
-    from warp_kernels.self_intersection import self_intersections
+    from warp_kernels.self_intersection import face_boxes, self_intersections
 
     if not len(faces) or (queries is not None and not len(queries)):
         return np.zeros(len(faces), dtype=bool)
-    # Boxes in float32, one step wider than the float64 ones; rounding keeps the order of coordinates.
-    rounded = points.astype(np.float32)
-    below, above = (np.nextafter(rounded, np.float32(end)) for end in (-np.inf, np.inf))
-    a, b, c = faces.T
-    low = np.minimum(np.minimum(below[a], below[b]), below[c])
-    high = np.maximum(np.maximum(above[a], above[b]), above[c])
-    lower: wp.array = wp.array(low, dtype=wp.vec3, device=device)
-    upper: wp.array = wp.array(high, dtype=wp.vec3, device=device)
-    rows = np.arange(len(faces)) if queries is None else queries
+    x: wp.array = wp.array(points, dtype=wp.vec3d, device=device)
+    table: wp.array = wp.array(np.ascontiguousarray(faces, dtype=np.int32), dtype=wp.int32, device=device)
+    everything: wp.array = wp.array(np.arange(len(faces), dtype=np.int32), dtype=wp.int32, device=device)
+    asked = everything
+    if queries is not None:
+        asked = wp.array(np.asarray(queries, dtype=np.int32), dtype=wp.int32, device=device)
+    # A tree over the smaller set: building one costs more than searching it.
+    rows, members = (everything, asked) if len(asked) < _FEW * len(faces) else (asked, everything)
+    boxes, tree = face_boxes(x, table, rows), face_boxes(x, table, members)
     hit = self_intersections(
-        wp.array(points, dtype=wp.vec3d, device=device),
-        wp.array(np.ascontiguousarray(faces, dtype=np.int32), dtype=wp.int32, device=device),
-        wp.array(np.asarray(rows, dtype=np.int32), dtype=wp.int32, device=device),
-        lower,
-        upper,
-        wp.Bvh(lower, upper, leaf_size=_FACES_PER_LEAF),
+        x,
+        table,
+        asked,
+        rows,
+        boxes,
+        wp.Bvh(*tree, leaf_size=_FACES_PER_LEAF),
+        members,
         wp.array(np.zeros(0) if groups is None else groups, dtype=wp.int32, device=device),
     )
     return hit.numpy() > 0

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import warp as wp
 from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from pipeline.points.neighbors import to_device
 from pipeline.points.sample_planes import SamplePlanes
 from pipeline.types import Points
+from warp_kernels.angular_gap import angular_gaps
 
 GAP = np.radians(125.0)
 """Largest angle between neighbouring directions in the tangent plane that an inner sample may show."""
@@ -19,7 +22,6 @@ LINE_SAMPLES = 9
 """Border samples of a line fit."""
 LEAST_CHAIN = 12
 """Border samples in a row below which they are chance gaps of the sampling, not a border."""
-_CHUNK = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class BorderSamples:
         return cls(np.zeros(0, dtype=np.int64), np.zeros((0, dimension)))
 
 
-def find_border_samples(points: Points, planes: SamplePlanes) -> BorderSamples:
+def find_border_samples(points: Points, planes: SamplePlanes, device: str = "cpu") -> BorderSamples:
     """Find the border of an open surface from the largest angular gap between neighbours in the tangent
     plane.
 
@@ -46,8 +48,12 @@ def find_border_samples(points: Points, planes: SamplePlanes) -> BorderSamples:
     n, d = points.shape
     if d == 2 or n < LINE_SAMPLES + 3:
         return BorderSamples.none(d)
-    gap, middle = _largest_gap(points, planes)
-    rows = np.flatnonzero(gap > GAP)
+    gaps, middles = angular_gaps(
+        to_device(points, device),
+        to_device(planes.normals, device),
+        wp.array(planes.neighbors, dtype=wp.int32, device=device),
+    )
+    rows, middle = np.flatnonzero(gaps.numpy() > GAP), middles.numpy()
     if len(rows) < LEAST_CHAIN:
         return BorderSamples.none(d)
     tree = cKDTree(points[rows])
@@ -66,31 +72,6 @@ def find_border_samples(points: Points, planes: SamplePlanes) -> BorderSamples:
     rows, conormal = rows[ok], conormal[ok]
     keep = _in_long_chains(points[rows], planes.spacing[rows])
     return BorderSamples(rows[keep], conormal[keep])
-
-
-def _largest_gap(points: Points, planes: SamplePlanes) -> tuple[NDArray[np.float64], Points]:
-    """Return the largest angular gap [rad] of each sample and the tangent direction in its middle."""
-    n = len(points)
-    gap, middle = np.empty(n), np.empty((n, 3))
-    for start in range(0, n, _CHUNK):
-        part = slice(start, min(start + _CHUNK, n))
-        normal = planes.normals[part]
-        axis = np.where(np.abs(normal[:, :1]) < 0.6, [[1.0, 0.0, 0.0]], [[0.0, 1.0, 0.0]])
-        u = np.cross(normal, axis)
-        u /= np.linalg.norm(u, axis=1)[:, None]
-        v = np.cross(normal, u)
-        table = planes.neighbors[part]
-        offset = points[table] - points[part][:, None]
-        angle = np.arctan2(np.einsum("nki,ni->nk", offset, v), np.einsum("nki,ni->nk", offset, u))
-        angle[table < 0] = angle[:, :1].repeat(table.shape[1], axis=1)[table < 0]
-        angle.sort(axis=1)
-        gaps = np.diff(angle, axis=1, append=angle[:, :1] + 2 * np.pi)
-        widest = gaps.argmax(axis=1)
-        row = np.arange(len(widest))
-        gap[part] = gaps[row, widest]
-        turn = angle[row, widest] + gap[part] / 2
-        middle[part] = np.cos(turn)[:, None] * u + np.sin(turn)[:, None] * v
-    return gap, middle
 
 
 def _in_long_chains(points: Points, spacing: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -274,6 +274,15 @@ def rank_morton(points: NDArray[np.float64]) -> NDArray[np.uint64]:
     return code
 
 
+def morton_codes(points: NDArray[np.float64]) -> NDArray[np.uint64]:
+    """Morton code of points in the unit box, shape (n,): near codes mean near points."""
+    cell = np.clip(points, 0, 1) * float((1 << 21) - 1)
+    code = np.zeros(len(points), dtype=np.uint64)
+    for axis in range(points.shape[1]):
+        code |= _spread_bits(cell[:, axis].astype(np.uint64)) << np.uint64(axis)
+    return code
+
+
 def _spread_bits(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Put two zero bits between the lowest 21 bits of each number."""
     x = x & np.uint64(0x1FFFFF)

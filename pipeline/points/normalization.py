@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
+from pipeline.points.neighbors import morton_codes
 from pipeline.types import PointCloud, Points
 
 FLAT = 1e-9
@@ -30,7 +31,7 @@ class Normalization:
 
 @dataclass(frozen=True)
 class Samples:
-    """Distinct samples in the normal frame."""
+    """Distinct samples in the normal frame, along a space-filling curve: what is near is near in memory."""
 
     points: Points
     normals: Points | None
@@ -40,9 +41,9 @@ class Samples:
 
 
 def normalize_samples(cloud: PointCloud) -> Samples:
-    """Merge exact duplicates and move the samples into the normal frame.
+    """Merge exact duplicates, move the samples into the normal frame and order them along a Morton curve.
 
-    A merged sample keeps the normal of its first copy.
+    A merged sample keeps the normal of its first copy. The order of the input does not matter otherwise.
 
     Raises:
         InputError: Fewer than 4 distinct points (3 in 2D), or all of them on one line (2D: as well) or plane.
@@ -76,19 +77,20 @@ def normalize_samples(cloud: PointCloud) -> Samples:
             f"point cloud: all {len(points):,} points lie in one plane; a flat sheet encloses nothing. "
             "Drop the constant coordinate and give the points as 2D, or scan the other sides too"
         )
-    normals = None if cloud.normals is None else cloud.normals[first]
+    order = np.argsort(morton_codes(unit + 0.5), kind="stable")
+    unit = np.ascontiguousarray(unit[order])
+    normals = None if cloud.normals is None else cloud.normals[first[order]]
     return Samples(unit, normals, normalization, total - len(points))
 
 
 def _distinct(points: Points) -> tuple[Points, NDArray[np.int64]]:
-    """Return the distinct rows in input order, and the input row of each."""
+    """Return the distinct rows in the order of their coordinates, and the first input row of each."""
     order = np.lexsort(points.T[::-1])
     ordered = points[order]
     new = np.ones(len(points), dtype=bool)
     new[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
     # lexsort is stable, so the first of a run of equal rows is the first in the input.
-    first = np.sort(order[new])
-    return np.ascontiguousarray(points[first]), first
+    return np.ascontiguousarray(ordered[new]), order[new]
 
 
 def _moments(points: Points) -> NDArray[np.float64]:

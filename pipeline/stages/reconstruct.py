@@ -151,7 +151,7 @@ class _Reconstruction:
             self.planes = planes_with_normals(self.samples, normals, residuals, context.device)
         else:
             self.planes = estimate_planes(self.samples, samples.normals, context.device, self.noise.is_small)
-        self.border: BorderSamples = find_border_samples(self.samples, self.planes)
+        self.border: BorderSamples = find_border_samples(self.samples, self.planes, context.device)
         self.lines = find_junction_lines(self.samples, self.planes, context.device)
         if samples.normals is None:
             self.planes = planes_beside_lines(self.samples, self.planes, self.lines)
@@ -337,9 +337,9 @@ class _Reconstruction:
         """Flip edges and take careful steps in turn; keep what brings the samples nearer."""
         settings, device = self.config.refinement, self.context.device
         faces, _ = orient_faces(faces)
-        best = closest_on_faces(points, faces, self.samples, device).distance.mean()
+        best = closest_on_faces(points, faces, self.samples, device)
         for i in range(settings.final_rounds):
-            trial, _ = flip_edges(points, faces, self.samples, rounds=1, device=device)
+            trial, _ = flip_edges(points, faces, self.samples, rounds=1, device=device, closest=best)
             step = refine_positions(
                 points,
                 trial,
@@ -351,11 +351,12 @@ class _Reconstruction:
                 largest_step=0.3,
                 device=device,
             )
-            distance = closest_on_faces(step.points, trial, self.samples, device).distance.mean()
-            self._report("fit", i + 1, settings.final_rounds, distance=float(distance))
-            if distance >= best:
+            reached = closest_on_faces(step.points, trial, self.samples, device)
+            distance = float(reached.distance.mean())
+            self._report("fit", i + 1, settings.final_rounds, distance=distance)
+            if distance >= best.distance.mean():
                 break
-            points, faces, best = step.points, trial, distance
+            points, faces, best = step.points, trial, reached
         return points, faces
 
     def _check_explained(self, points: Points, faces: Indices) -> None:
@@ -397,5 +398,5 @@ STAGE = Stage(
     config=ReconstructConfig,
     inputs=("point_cloud",),
     output="surface_mesh",
-    version=5,
+    version=6,
 )

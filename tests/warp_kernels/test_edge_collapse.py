@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import warp as wp
 
-from warp_kernels.edge_collapse import CollapseRule, collapse_costs
+from warp_kernels.edge_collapse import CollapseRule, collapse_costs, collapse_valid
 
 
 def _costs(
@@ -24,18 +24,22 @@ def _costs(
         wp.full(n, offset**2, dtype=wp.float64, device=device),
         wp.full(n, 1.0, dtype=wp.float64, device=device),
     )
-    cost, position = collapse_costs(
-        wp.array(points, dtype=wp.vec3d, device=device),
+    x = wp.array(points, dtype=wp.vec3d, device=device)
+    pairs = wp.array(edges, dtype=wp.int32, device=device)
+    cost, position = collapse_costs(x, pairs, quadrics, rule)
+    allowed = collapse_valid(
+        x,
         wp.array(faces, dtype=wp.int32, device=device),
-        wp.array(edges, dtype=wp.int32, device=device),
+        pairs,
         wp.array(uses, dtype=wp.int32, device=device),
         wp.array(start, dtype=wp.int32, device=device),
         wp.array(fan, dtype=wp.int32, device=device),
         wp.zeros(n, dtype=wp.int32, device=device),
-        quadrics,
+        position,
         rule,
+        wp.array(np.arange(len(edges)), dtype=wp.int32, device=device),
     )
-    return cost.numpy(), position.numpy()
+    return np.where(allowed.numpy() > 0, cost.numpy(), np.inf), position.numpy()
 
 
 OCTAHEDRON = np.array([[1.0, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]])
