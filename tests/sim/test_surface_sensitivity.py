@@ -94,19 +94,25 @@ def check_gradients(
         "mu": (given["mu"] * rng.uniform(-0.5, 0.5, t), g.mu),
         "lam": (given["lam"] * rng.uniform(-0.5, 0.5, t), g.lam),
         "density": (500.0, g.density),
-        "loads": (5.0 * rng.normal(size=(nodes, 3)), g.loads),
+        "loads": (50.0 * rng.normal(size=(nodes, 3)), g.loads),
         "positions": (0.01 * rng.normal(size=(nodes, 3)), g.initial_positions),
         "velocities": (0.3 * free * rng.normal(size=(nodes, 3)), g.initial_velocities),
     }
     if friction:
         directions["friction"] = (0.2 * friction, g.friction)
+    # Where the nearest point of a pair passes from a face to an edge the derivative of its force jumps, and
+    # that of the trajectory: beyond, on one side. A wrong derivative has slope one on both.
+    signs = (1.0,) if kind == "sphere" else (1.0, -1.0)
     for key, (step, derivative) in directions.items():
-        slope = slope_of(
-            lambda e: run(**{key: given[key] + e * step})[0] if e else zero,  # noqa: B023
-            float(np.sum(derivative * step)),
-            (0.0005, 0.00025),
+        slopes = (
+            slope_of(
+                lambda e: run(**{key: given[key] + sign * e * step})[0] if e else zero,  # noqa: B023
+                float(np.sum(sign * derivative * step)),
+                (0.0002, 0.0001),
+            )
+            for sign in signs
         )
-        assert slope >= 1.95, (key, slope)
+        assert any(slope >= 1.95 for slope in slopes), key
 
 
 @pytest.mark.parametrize("friction", [0.0, 0.4], ids=["smooth", "rough"])
