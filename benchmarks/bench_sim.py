@@ -1,14 +1,16 @@
 """Speed of the simulator beside scikit-fem, scipy's factorisation and Newton's SolverVBD; CPU seconds, warm.
 
-    python benchmarks/bench_sim.py [--static] [--step] [--growth] [--vbd] [--gradient] [--cap 600]
+    python benchmarks/bench_sim.py [--static] [--step] [--growth] [--linear] [--vbd] [--gradient] [--cap 600]
 
-Without a flag all but `--vbd` and `--gradient`. The body is a beam of 10,368 tets, 1 by 0.125 by 0.125 m,
-E = 10 MPa, nu = 0.3, clamped at one end, under a tenth of its own weight.
+Without a flag all but `--linear`, `--vbd` and `--gradient`. The body is a beam of 10,368 tets, 1 by 0.125 by
+0.125 m, E = 10 MPa, nu = 0.3, clamped at one end, under a tenth of its own weight.
 
     static     linear tets from arrays to displacements, beside assembly and solve of scikit-fem
     step       one converged step of implicit Euler beside `scipy.sparse.linalg.splu` of its own matrix
     growth     the mean of ten steps, factorisations included, of beams of 10,000 to 100,000 tets, and the
                exponent of its growth
+    linear     conjugate gradients to 1e-8 under the own weight with each preconditioner, on beams, a cube
+               and the bear of the Warp wheel (read by usd-core), at two Poisson ratios
     vbd        time until the tip is within 1 % of the static one: ours, and SolverVBD in six settings of
                iterations and dt (float32, damped near the critical value), each stopped at the cap
     gradient   200 steps of a body of 5,000 tets and their gradient: time over the forward time, memory
@@ -22,18 +24,22 @@ import argparse
 import resource
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import warp as wp
 from scipy.sparse import csc_matrix
 from scipy.sparse.linalg import splu
 
+from sim.block_matrix import BlockMatrix
+from sim.conjugate_gradient import ConjugateGradient
 from sim.energy import Elastic, Gravity
 from sim.integrator import ImplicitEuler
-from sim.linear_solver import BlockMatrix, make_linear_solver
+from sim.linear_solver import make_linear_solver
 from sim.material import Material
 from sim.model import SoftBodyModel, State
 from sim.motion import Motion
+from sim.preconditioners import PRECONDITIONERS
 from sim.solver import NewtonConfig
 from sim.verification.beam import DENSITY, GRAVITY, LENGTH, MODULUS, SIDE, beam_model, sagged, tip
 from sim.verification.bodies import hold, kuhn_box
@@ -124,6 +130,59 @@ def growth() -> None:
     print(f"growth: exponent {np.log(b / a) / np.log(last / first):.2f} from {first} to {last} tets")
 
 
+def bear() -> tuple[np.ndarray, np.ndarray]:
+    """Return points and tets of the bear that comes with Warp."""
+    from pxr import Usd, UsdGeom
+
+    path = Path(wp.__file__).parent / "examples" / "assets" / "bear.usd"
+    stage = Usd.Stage.Open(str(path))
+    for prim in stage.Traverse():
+        for attribute in prim.GetAttributes():
+            if attribute.GetBaseName() == "tetraIndices":
+                tets = np.array(attribute.Get(), dtype=np.int32).reshape(-1, 4)
+                return np.array(UsdGeom.Mesh(prim).GetPointsAttr().Get(), dtype=np.float64), tets
+    raise ValueError(f"{path}: no tetraIndices")
+
+
+def standing_system(
+    points: np.ndarray, tets: np.ndarray, axis: int, ratio: float
+) -> tuple[BlockMatrix, wp.array]:
+    """Return stiffness at rest and weight of a body that is held at its low end of an axis."""
+    model = SoftBodyModel.from_arrays(points, tets, Material("stable_neo_hookean", MODULUS, ratio, DENSITY))
+    height = points[:, axis] - points[:, axis].min()
+    free = hold(height <= 0.02 * height.max())
+    elastic = Elastic(model)
+    matrix = BlockMatrix(model.vertex_count, *elastic.pattern(), free, model.device)
+    elastic.hessian(model.to_device(points), matrix.blocks)
+    matrix.assemble()
+    return matrix, model.to_device(free * model.masses[:, None] * np.array([0.0, 0.0, -GRAVITY]))
+
+
+def linear() -> None:
+    """Print the preconditioners side by side."""
+    bodies: dict[str, tuple[Callable, int]] = {
+        "beam": (lambda: kuhn_box(CELLS, (LENGTH, SIDE, SIDE)), 0),
+        "large beam": (lambda: kuhn_box((96, 12, 12), (LENGTH, SIDE, SIDE)), 0),
+        "cube": (lambda: kuhn_box((20, 20, 20), (1.0, 1.0, 1.0)), 2),
+        "bear": (bear, 2),
+    }
+    for name, (body, axis) in bodies.items():
+        try:
+            points, tets = body()
+        except ImportError:
+            print(f"linear: {name}: usd-core is not installed")
+            continue
+        for ratio in (0.3, 0.49):
+            matrix, weight = standing_system(points, tets, axis, ratio)
+            out = wp.zeros_like(weight)
+            for kind in PRECONDITIONERS:
+                solver = ConjugateGradient(matrix, kind)
+                steps = solver.solve(weight, out, 1e-8)
+                seconds = cpu_time(lambda s=solver, b=weight, x=out: s.solve(b, x, 1e-8), 2)
+                words = f"{len(tets)} tets, nu {ratio}, {kind}: {steps} iterations, {seconds:.3g} s"
+                print(f"linear: {name}, {words}", flush=True)
+
+
 def vbd_time(iterations: int, rate: int, target: float, cap: float) -> tuple[float, float]:
     """Return the CPU time until the tip stays within 1 % of `target` [s], else inf, and the tip [m]."""
     import newton
@@ -212,7 +271,7 @@ def gradient() -> None:
 def main() -> None:
     """Print what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    names = ("static", "step", "growth", "vbd", "gradient")
+    names = ("static", "step", "growth", "linear", "vbd", "gradient")
     for name in names:
         parser.add_argument(f"--{name}", action="store_true")
     parser.add_argument("--cap", type=float, default=600.0, help="CPU seconds of each setting of SolverVBD")
@@ -220,7 +279,7 @@ def main() -> None:
     chosen = [name for name in names if getattr(arguments, name)] or ["static", "step", "growth"]
     wp.config.quiet = True
     for name in chosen:
-        {"static": static, "step": step, "growth": growth, "gradient": gradient}.get(
+        {"static": static, "step": step, "growth": growth, "linear": linear, "gradient": gradient}.get(
             name, lambda: vbd(arguments.cap)
         )()
 

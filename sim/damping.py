@@ -21,8 +21,8 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
+from sim.block_matrix import BlockMatrix
 from sim.energy import Energy, diagonal_pattern, total
-from sim.linear_solver import BlockMatrix
 from sim.model import SoftBodyModel
 from sim.quadratic import QuadraticModel
 from warp_kernels import damping, time_integration

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from scipy.sparse import bsr_matrix, csc_matrix, csr_matrix, diags, identity
 from scipy.sparse.linalg import eigsh
 
-from sim.linear_solver import BlockMatrix, Elimination, factor_as_ordered
+from sim.block_matrix import BlockMatrix
+from sim.linear_solver import Elimination, factor_as_ordered
 from sim.model import SoftBodyModel
 from sim.quadratic import elastic_of
 

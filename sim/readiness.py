@@ -25,8 +25,10 @@ from numpy.typing import NDArray
 from scipy.sparse import bsr_matrix, coo_matrix, csc_matrix, identity
 from scipy.sparse.csgraph import connected_components
 
+from sim.block_matrix import BlockMatrix
+from sim.conjugate_gradient import ConjugateGradient
 from sim.energy import Elastic
-from sim.linear_solver import BlockMatrix, ConjugateGradient, Elimination, factor_as_ordered
+from sim.linear_solver import Elimination, factor_as_ordered
 from sim.model import SoftBodyModel
 from sim.modes import (
     ZERO_MODE,
@@ -154,7 +156,7 @@ def conditioning(model: SoftBodyModel, held: float) -> dict[str, Any]:
     x = wp.zeros_like(b)
     try:
         # A look at every step: the count is a property of the mesh, whatever the device.
-        result = ConjugateGradient(matrix, check_every=1).run(b, x, 1e-8)
+        result = ConjugateGradient(matrix, "block_jacobi", check_every=1).run(b, x, 1e-8)
     except ArithmeticError as error:
         return {"cg_iterations": None, "scaled_condition_number": None, "cg_error": str(error)}
     return {

@@ -32,9 +32,10 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
+from sim.block_matrix import BlockMatrix
 from sim.energy import ChangingEnergy, Elastic, Energy, exact_hessian
 from sim.errors import SimulationDiverged
-from sim.linear_solver import BlockMatrix, LinearSolver, make_linear_solver
+from sim.linear_solver import LinearSolver, make_linear_solver
 from sim.model import SoftBodyModel
 from warp_kernels import time_integration
 
@@ -74,8 +75,9 @@ class NewtonConfig:
     max_iterations: int = 200
     """Newton iterations of one solve."""
     linear_solver: str = "auto"
-    """"auto", "direct" (LU of each matrix), "lagged" (CG preconditioned by the LU of an earlier one) or "cg"
-    (preconditioned by the diagonal blocks)."""
+    """"auto", "direct" (LU of each matrix), "lagged" (CG with the LU of an earlier one) or "cg"."""
+    preconditioner: str = "fsai"
+    """Of "cg": "fsai" (factorised sparse approximate inverse) or "block_jacobi" (the diagonal blocks)."""
 
     def __post_init__(self) -> None:
         if not 0.0 < self.tolerance < 1.0:
@@ -147,7 +149,9 @@ class Newton:
         ends = np.cumsum([0, *(len(rows) for rows, _ in patterns)])
         self.slices = [self.matrix.blocks[int(a) : int(b)] if b > a else None for a, b in pairwise(ends)]
         """Element blocks of each energy in the matrix, None for one without Hessian."""
-        self.linear_solver: LinearSolver = make_linear_solver(self.config.linear_solver, self.matrix)
+        self.linear_solver: LinearSolver = make_linear_solver(
+            self.config.linear_solver, self.matrix, self.config.preconditioner
+        )
 
     def value(self, x: wp.array) -> tuple[float, dict[str, float]]:
         """Return the sum of the energies and that of each name [J]."""

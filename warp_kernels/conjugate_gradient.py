@@ -66,19 +66,15 @@ def descend_kernel(
     step: int,
     p: wp.array[wp.vec3d],
     q: wp.array[wp.vec3d],
-    inverse: wp.array[wp.mat33d],
     x: wp.array[wp.vec3d],
     r: wp.array[wp.vec3d],
-    z: wp.array[wp.vec3d],
 ):
     i = wp.tid()
     alpha = wp.float64(0.0)
     if pq[step] > wp.float64(0.0):
         alpha = rz[step] / pq[step]
     x[i] += alpha * p[i]
-    residual = r[i] - alpha * q[i]
-    r[i] = residual
-    z[i] = inverse[i] @ residual
+    r[i] -= alpha * q[i]
 
 
 @wp.kernel
@@ -118,19 +114,17 @@ def precondition(inverse: wp.array, r: wp.array, out: wp.array) -> None:
 
 
 def descend(
-    rz: wp.array, pq: wp.array, step: int, p: wp.array, q: wp.array, inverse: wp.array,
-    x: wp.array, r: wp.array, z: wp.array,
-) -> None:  # fmt: skip
-    """Move x and r along the search direction and precondition the new r into z, all vec3d of shape (n,).
+    rz: wp.array, pq: wp.array, step: int, p: wp.array, q: wp.array, x: wp.array, r: wp.array
+) -> None:
+    """Move x and r along the search direction, both vec3d of shape (n,).
 
     Args:
         rz: (r, z) of every step so far, read at `step`.
         pq: (p, A p) of every step so far, read at `step`.
         p: Search direction.
         q: A p.
-        inverse: Inverse diagonal blocks, mat33d of shape (n,).
     """
-    wp.launch(descend_kernel, len(x), [rz, pq, step, p, q, inverse], [x, r, z], device=x.device)
+    wp.launch(descend_kernel, len(x), [rz, pq, step, p, q], [x, r], device=x.device)
 
 
 def turn(rz: wp.array, step: int, z: wp.array, p: wp.array) -> None:

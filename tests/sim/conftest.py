@@ -8,6 +8,13 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+import warp as wp
+
+from sim.block_matrix import BlockMatrix
+from sim.energy import Elastic
+from sim.material import Material
+from sim.model import SoftBodyModel
+from sim.preconditioners import Preconditioner
 
 
 def kuhn_box(cells=(2, 2, 2), size=(1.0, 1.0, 1.0), jitter=0.0, seed=0):
@@ -121,3 +128,57 @@ def two_blocks(cells=(1, 1, 1), gap=0.1, seed=0):
 def blocks() -> Callable:
     """The function `two_blocks`."""
     return two_blocks
+
+
+@pytest.fixture
+def system(box: Callable, device: str) -> tuple[SoftBodyModel, BlockMatrix]:
+    """Stiffness of a box that is held at the bottom."""
+    points, tets = box((3, 3, 3), jitter=0.2)
+    model = SoftBodyModel.from_arrays(
+        points, tets, Material(youngs_modulus=1.0, poissons_ratio=0.3), device=device
+    )
+    elastic = Elastic(model)
+    rows, columns = elastic.pattern()
+    free = np.repeat(points[:, 2:] > 1e-9, 3, axis=1).astype(float)
+    matrix = BlockMatrix(len(points), rows, columns, free, device)
+    elastic.hessian(model.to_device(points), matrix.blocks)
+    matrix.assemble()
+    return model, matrix
+
+
+def negate_lowest(model: SoftBodyModel, matrix: BlockMatrix) -> None:
+    """Shift the spectrum so that one eigenvalue is negative and every diagonal block stays definite."""
+    free = matrix.free.numpy().ravel() > 0
+    lowest = np.linalg.eigvalsh(matrix.to_scipy().toarray()[np.ix_(free, free)])[:2]
+    rows, columns = Elastic(model).pattern()
+    on_diagonal = np.flatnonzero(rows == columns)
+    once = on_diagonal[np.unique(rows[on_diagonal], return_index=True)[1]]
+    blocks = matrix.blocks.numpy()
+    blocks[once] -= lowest.mean() * np.eye(3)
+    matrix.blocks.assign(blocks)
+    matrix.assemble()
+    values = np.linalg.eigvalsh(matrix.to_scipy().toarray())
+    assert (values < 0.0).sum() == 1
+    assert np.linalg.eigvalsh(matrix.matrix.values.numpy()[matrix.diagonal.numpy()]).min() > 0.0
+
+
+@pytest.fixture
+def negate() -> Callable:
+    """The function `negate_lowest`."""
+    return negate_lowest
+
+
+def matrix_of(preconditioner: Preconditioner, n: int, device: str) -> np.ndarray:
+    """Return the matrix of a preconditioner of n block rows, shape (3 n, 3 n)."""
+    out = wp.zeros(n, dtype=wp.vec3d, device=device)
+    columns = []
+    for unit in np.eye(3 * n):
+        preconditioner.apply(wp.array(unit.reshape(-1, 3), dtype=wp.vec3d, device=device), out)
+        columns.append(out.numpy().ravel().copy())
+    return np.stack(columns, axis=1)
+
+
+@pytest.fixture
+def dense_of() -> Callable:
+    """The function `matrix_of`."""
+    return matrix_of

@@ -41,7 +41,8 @@ def test_one_iteration_matches_numpy(device: str) -> None:
 
     x, rs, ps = wp.zeros(n, dtype=wp.vec3d, device=device), vec(r), vec(p)
     rz, pq = num([3.0, 1.5]), num([2.0])
-    descend(rz, pq, 0, ps, vec(q), inverse, x, rs, z)
+    descend(rz, pq, 0, ps, vec(q), x, rs)
+    precondition(inverse, rs, z)
     np.testing.assert_allclose(x.numpy(), 1.5 * p, rtol=1e-14)
     np.testing.assert_allclose(rs.numpy(), r - 1.5 * q, rtol=1e-13)
     np.testing.assert_allclose(z.numpy(), solve(r - 1.5 * q), rtol=1e-11)

@@ -1,0 +1,97 @@
+"""Approximate inverses of a block matrix, to be applied in every step of conjugate gradients.
+
+block_jacobi   the inverses of the 3x3 blocks on the diagonal
+fsai           factorised sparse approximate inverse G^T G on the pattern of the matrix itself
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import warp as wp
+from scipy.sparse import csr_matrix
+
+from sim.block_matrix import BlockMatrix
+from warp_kernels import block_product, conjugate_gradient, factorized_inverse
+from warp_kernels.block_rows import make_rows
+
+_WORK = 2**20
+"""Blocks of work space on a GPU, of 72 bytes each."""
+
+
+class Preconditioner(Protocol):
+    """A symmetric positive definite matrix next to the inverse of a `BlockMatrix`."""
+
+    def __init__(self, matrix: BlockMatrix) -> None: ...
+
+    def update(self) -> None:
+        """Take up the values that the matrix has now.
+
+        Raises:
+            ArithmeticError: They showed that the matrix is not positive definite.
+        """
+
+    def apply(self, r: wp.array, out: wp.array) -> None:
+        """Write the product with r to `out`, vec3d of shape (n,)."""
+
+
+class BlockJacobi:
+    """The inverses of the diagonal blocks."""
+
+    def __init__(self, matrix: BlockMatrix) -> None:
+        self.matrix = matrix
+        self._inverse = wp.zeros(matrix.vertex_count, dtype=wp.mat33d, device=matrix.device)
+
+    def update(self) -> None:
+        conjugate_gradient.invert_blocks(self.matrix.diagonal, self.matrix.matrix.values, self._inverse)
+
+    def apply(self, r: wp.array, out: wp.array) -> None:
+        conjugate_gradient.precondition(self._inverse, r, out)
+
+
+class FactorizedInverse:
+    """G^T G with G on the lower triangle of the pattern of the matrix."""
+
+    def __init__(self, matrix: BlockMatrix) -> None:
+        self.matrix = matrix
+        n, device = matrix.vertex_count, matrix.device
+        is_lower = matrix.columns <= matrix.rows
+        columns = matrix.columns[is_lower]
+        sizes = np.bincount(matrix.rows[is_lower], minlength=n)
+        start = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
+        # Counted from one: scipy drops nothing then.
+        position = np.arange(1, len(columns) + 1, dtype=np.int32)
+        upper = csr_matrix((position, columns, start), shape=(n, n)).T.tocsr()
+        upper.sort_indices()
+        self._lower = make_rows(start, columns, device)
+        self._upper = make_rows(upper.indptr, upper.indices, device)
+        self._source: wp.array = wp.array(upper.data - 1, dtype=wp.int32, device=device)
+        self.factor = wp.zeros(len(columns), dtype=wp.mat33d, device=device)
+        """Blocks of G, row after row."""
+        size = int(sizes.max())
+        size = size * (size + 1) // 2
+        workers = 1 if wp.get_device(device).is_cpu else max(1, min(n, _WORK // size))
+        self._work = wp.zeros((workers, size), dtype=wp.mat33d, device=device)
+        self._failed = wp.zeros(1, dtype=wp.int32, device=device)
+        self._y = wp.zeros(n, dtype=wp.vec3d, device=device)
+
+    def update(self) -> None:
+        self._failed.zero_()
+        m = self.matrix
+        factorized_inverse.factor(
+            self._lower, m.block_rows, m.matrix.values, self._work, self.factor, self._failed
+        )
+        failed = int(self._failed.numpy()[0])
+        if failed:
+            raise ArithmeticError(
+                f"the matrix is not positive definite: that of vertex {failed - 1} and its neighbours is not"
+            )
+
+    def apply(self, r: wp.array, out: wp.array) -> None:
+        block_product.multiply(self._lower, self.factor, r, self._y)
+        block_product.multiply_transposed(self._upper, self._source, self.factor, self._y, out)
+
+
+PRECONDITIONERS: dict[str, type[Preconditioner]] = {"block_jacobi": BlockJacobi, "fsai": FactorizedInverse}
+"""By the name that a config gives."""
