@@ -1,9 +1,10 @@
 """Speed of the simulator beside scikit-fem, scipy's factorisation and Newton's SolverVBD; CPU seconds, warm.
 
-    python benchmarks/bench_sim.py [--static] [--step] [--growth] [--linear] [--vbd] [--gradient] [--cap 600]
+    python benchmarks/bench_sim.py [--static] [--step] [--growth] [--linear] [--precision] [--vbd] [--cap 600]
+                                   [--gradient]
 
-Without a flag all but `--linear`, `--vbd` and `--gradient`. The body is a beam of 10,368 tets, 1 by 0.125 by
-0.125 m, E = 10 MPa, nu = 0.3, clamped at one end, under a tenth of its own weight.
+Without a flag static, step and growth. The body is a beam of 10,368 tets, 1 by 0.125 by 0.125 m, E = 10 MPa,
+nu = 0.3, clamped at one end, under a tenth of its own weight.
 
     static     linear tets from arrays to displacements, beside assembly and solve of scikit-fem
     step       one converged step of implicit Euler beside `scipy.sparse.linalg.splu` of its own matrix
@@ -11,6 +12,8 @@ Without a flag all but `--linear`, `--vbd` and `--gradient`. The body is a beam 
                exponent of its growth
     linear     conjugate gradients to 1e-8 under the own weight with each preconditioner, on beams, a cube
                and the bear of the Warp wheel (read by usd-core), at two Poisson ratios
+    precision  conjugate gradients in float64 and in float32: time of five steps under the whole weight,
+               iterations to the equilibrium under a tenth of it, and how far the two equilibria are apart
     vbd        time until the tip is within 1 % of the static one: ours, and SolverVBD in six settings of
                iterations and dt (float32, damped near the critical value), each stopped at the cap
     gradient   200 steps of a body of 5,000 tets and their gradient: time over the forward time, memory
@@ -39,8 +42,9 @@ from sim.linear_solver import make_linear_solver
 from sim.material import Material
 from sim.model import SoftBodyModel, State
 from sim.motion import Motion
+from sim.precision import PRECISIONS
 from sim.preconditioners import PRECONDITIONERS
-from sim.solver import NewtonConfig
+from sim.solver import Newton, NewtonConfig
 from sim.verification.beam import DENSITY, GRAVITY, LENGTH, MODULUS, SIDE, beam_model, sagged, tip
 from sim.verification.bodies import hold, kuhn_box
 from sim.verification.cantilever import peer_displacements
@@ -183,6 +187,41 @@ def linear() -> None:
                 print(f"linear: {name}, {words}", flush=True)
 
 
+def precisions() -> None:
+    """Print conjugate gradients in float64 and in float32 inside Newton's method."""
+    bodies: list[tuple[str, Callable, int]] = [
+        ("beam", lambda: kuhn_box(CELLS, (LENGTH, SIDE, SIDE)), 0), ("bear", bear, 2)
+    ]  # fmt: skip
+    for name, body, axis in bodies:
+        points, tets = body()
+        height = points[:, axis] - points[:, axis].min()
+        free = hold(height <= 0.02 * height.max())
+        for ratio in (0.3, 0.49):
+            material = Material("stable_neo_hookean", MODULUS, ratio, DENSITY)
+            model = SoftBodyModel.from_arrays(points, tets, material)
+            tenth = Gravity(model, (0.0, 0.0, -GRAVITY))
+            found = []
+            for precision in PRECISIONS:
+                config = NewtonConfig(1e-9, linear_solver="cg", precision=precision)
+                x, result = Newton(model, [Elastic(model), tenth], config, free=free).solve(points)
+                found.append(x)
+                config = NewtonConfig(linear_solver="cg", precision=precision)
+                energies = [Elastic(model), Gravity(model)]
+                euler = ImplicitEuler(model, energies, 1.0 / 120.0, config, free=free)
+                state, _ = euler.step(State.at_rest(model))
+                start = time.process_time()
+                for _ in range(5):
+                    state, _ = euler.step(state)
+                seconds = time.process_time() - start
+                print(
+                    f"precision: {name}, nu {ratio}, {precision}: five steps {seconds:.3g} s; equilibrium "
+                    f"{result.iterations} Newton, {result.linear_iterations} linear iterations",
+                    flush=True,
+                )
+            difference = np.abs(found[1] - found[0]).max() / np.abs(found[0] - points).max()
+            print(f"precision: {name}, nu {ratio}: difference over the largest displacement {difference:.1g}")
+
+
 def vbd_time(iterations: int, rate: int, target: float, cap: float) -> tuple[float, float]:
     """Return the CPU time until the tip stays within 1 % of `target` [s], else inf, and the tip [m]."""
     import newton
@@ -271,17 +310,16 @@ def gradient() -> None:
 def main() -> None:
     """Print what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    names = ("static", "step", "growth", "linear", "vbd", "gradient")
+    names = ("static", "step", "growth", "linear", "precision", "vbd", "gradient")
     for name in names:
         parser.add_argument(f"--{name}", action="store_true")
     parser.add_argument("--cap", type=float, default=600.0, help="CPU seconds of each setting of SolverVBD")
     arguments = parser.parse_args()
     chosen = [name for name in names if getattr(arguments, name)] or ["static", "step", "growth"]
     wp.config.quiet = True
+    runs = dict(zip(names, (static, step, growth, linear, precisions, lambda: vbd(arguments.cap), gradient)))
     for name in chosen:
-        {"static": static, "step": step, "growth": growth, "linear": linear, "gradient": gradient}.get(
-            name, lambda: vbd(arguments.cap)
-        )()
+        runs[name]()
 
 
 if __name__ == "__main__":

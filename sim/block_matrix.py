@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import warp as wp
@@ -10,6 +10,7 @@ import warp.sparse as wps
 from numpy.typing import NDArray
 from scipy.sparse import bsr_matrix
 
+from sim.precision import PRECISIONS, Precision
 from warp_kernels import block_product, conjugate_gradient
 from warp_kernels.block_rows import make_rows
 
@@ -22,6 +23,7 @@ class BlockMatrix:
         rows: Block row of each element block, shape (k,).
         columns: Block column of each element block, shape (k,); every vertex has a diagonal block among them.
         free: 1 for a free component, 0 for one that the solve leaves at zero, shape (n, 3).
+        precision: Of the values.
     """
 
     def __init__(
@@ -31,12 +33,16 @@ class BlockMatrix:
         columns: NDArray[np.int32],
         free: NDArray[np.float64],
         device: str = "cpu",
+        precision: Precision = PRECISIONS["float64"],
     ) -> None:
+        self.precision = precision
+        self._kernels = precision.kernels(conjugate_gradient)
+        self._products = precision.kernels(block_product)
         self.vertex_count = vertex_count
         self.device = device
-        self.blocks = wp.zeros(len(rows), dtype=wp.mat33d, device=device)
+        self.blocks = wp.zeros(len(rows), dtype=precision.mat33, device=device)
         """Element blocks to be filled before `assemble`."""
-        matrix: Any = wps.bsr_zeros(vertex_count, vertex_count, cast(Any, wp.mat33d), device=device)
+        matrix: Any = wps.bsr_zeros(vertex_count, vertex_count, precision.mat33, device=device)
         self.matrix = matrix
         self._map: Any = wps.bsr_set_from_triplets(
             matrix,
@@ -58,26 +64,29 @@ class BlockMatrix:
         self._rows: wp.array = wp.array(self.rows, dtype=wp.int32, device=device)
         self.diagonal: wp.array = wp.array(diagonal, dtype=wp.int32, device=device)
         self.free: wp.array = wp.array(free, dtype=wp.vec3d, device=device)
+        self._free = self.free
+        if precision.is_single:
+            self._free = wp.array(free, dtype=precision.vec3, device=device)
         self.block_rows = make_rows(self.offsets, self.columns, device)
         self._is_cpu = wp.get_device(device).is_cpu
 
     def assemble(self) -> None:
         """Sum `blocks` into the matrix and put the identity where a component is not free."""
         wps.bsr_set_from_mapped_values(self.matrix, self._map, self.blocks)
-        conjugate_gradient.constrain(self._rows, self.matrix.columns, self.free, self.matrix.values)
+        self._kernels.constrain(self._rows, self.matrix.columns, self._free, self.matrix.values)
 
     def multiply(self, x: wp.array, out: wp.array) -> None:
-        """Write A x to `out`, vec3d of shape (n,)."""
+        """Write A x to `out`, both of shape (n,)."""
         # On the CPU Warp's product, a thread for each scalar row, takes 2.8 times as long.
         if self._is_cpu:
-            block_product.multiply(self.block_rows, self.matrix.values, x, out)
+            self._products.multiply(self.block_rows, self.matrix.values, x, out)
         else:
             wps.bsr_mv(self.matrix, x, out, alpha=1.0, beta=0.0)
 
     def largest_diagonal(self) -> float:
         """Return the largest diagonal entry."""
-        out = wp.zeros(1, dtype=wp.float64, device=self.device)
-        conjugate_gradient.largest_diagonal(self.diagonal, self.matrix.values, out)
+        out = wp.zeros(1, dtype=self.precision.scalar, device=self.device)
+        self._kernels.largest_diagonal(self.diagonal, self.matrix.values, out)
         return float(out.numpy()[0])
 
     def to_scipy(self) -> bsr_matrix:

@@ -8,7 +8,7 @@ on CUDA and on the CPU.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import warp as wp
@@ -17,7 +17,7 @@ from scipy.linalg import eigvalsh_tridiagonal
 
 from sim.block_matrix import BlockMatrix
 from sim.preconditioners import PRECONDITIONERS
-from warp_kernels import conjugate_gradient
+from warp_kernels import conjugate_gradient, rounding
 
 Floats = NDArray[np.float64]
 
@@ -66,19 +66,21 @@ class ConjugateGradient:
         self.matrix = matrix
         self.preconditioner = PRECONDITIONERS[preconditioner](matrix)
         self.max_iterations = max_iterations
-        n, device = matrix.vertex_count, matrix.device
+        n, device, precision = matrix.vertex_count, matrix.device, matrix.precision
+        self._kernels = precision.kernels(conjugate_gradient)
         is_cpu = wp.get_device(device).is_cpu
         self.check_every = min(check_every or (1 if is_cpu else CHUNK), max_iterations)
         self._is_captured = is_captured
         self._is_loaded = False
+        self._scale = 1.0
         self._graph: Any = None
         self._x, self._r, self._z, self._p, self._q = (
-            wp.zeros(n, dtype=wp.vec3d, device=device) for _ in range(5)
+            wp.zeros(n, dtype=precision.vec3, device=device) for _ in range(5)
         )
         # (r, z) before each step of a chunk and after the last, (p, A p) of each, (r, r) after the last.
-        self._rz = wp.zeros(self.check_every + 1, dtype=wp.float64, device=device)
-        self._pq = wp.zeros(self.check_every, dtype=wp.float64, device=device)
-        self._rr = wp.zeros(1, dtype=wp.float64, device=device)
+        self._rz = wp.zeros(self.check_every + 1, dtype=precision.scalar, device=device)
+        self._pq = wp.zeros(self.check_every, dtype=precision.scalar, device=device)
+        self._rr = wp.zeros(1, dtype=precision.scalar, device=device)
 
     def solve(self, b: wp.array, out: wp.array, tolerance: float = 1e-10, *, is_definite: bool = True) -> int:
         return self.run(b, out, tolerance, is_definite=is_definite).iterations
@@ -94,13 +96,20 @@ class ConjugateGradient:
 
         Raises:
             ArithmeticError: Not positive definite, not converged within `max_iterations`, or not finite.
+            ValueError: The precision of the matrix does not reach the tolerance.
         """
+        least = self.matrix.precision.least_residual
+        if tolerance < least:
+            raise ValueError(
+                f"conjugate gradients: a residual of {tolerance:.1e} is out of reach of "
+                f"{self.matrix.precision.name}, which ends at {least:.1e}; take float64"
+            )
         out.zero_()
         self._x.zero_()
-        wp.copy(self._r, b)
-        start = self._norm_of_residual()
+        start = float(np.sqrt(cast(float, wp.utils.array_inner(b, b))))
         if start == 0.0:
             return ConjugateGradientResult(0, 0.0, np.nan, np.nan)
+        self._load(b, start)
         self.preconditioner.update()
         self.preconditioner.apply(self._r, self._z)
         wp.copy(self._p, self._z)
@@ -111,7 +120,7 @@ class ConjugateGradient:
         while done < self.max_iterations:
             self._advance()
             done += chunk
-            residual = float(np.sqrt(self._rr.numpy()[0])) / start
+            residual = float(np.sqrt(self._rr.numpy()[0])) / self._scale
             if not np.isfinite(residual):
                 raise ArithmeticError(f"conjugate gradients: not finite after {done} iterations")
             products = self._rz.numpy().copy()
@@ -123,7 +132,7 @@ class ConjugateGradient:
                 raise ArithmeticError("the matrix is not positive definite")
             rz.append(products[1:])
             if is_small:
-                wp.copy(out, self._x)
+                self._store(start, out)
                 low, high = _ritz_values(np.concatenate(rz), np.concatenate(pq))
                 return ConjugateGradientResult(done, residual, low, high)
         raise ArithmeticError(
@@ -148,15 +157,26 @@ class ConjugateGradient:
         for step in range(self.check_every):
             self.matrix.multiply(self._p, self._q)
             wp.utils.array_inner(self._p, self._q, out=pq[step : step + 1])
-            conjugate_gradient.descend(rz, pq, step, self._p, self._q, self._x, self._r)
+            self._kernels.descend(rz, pq, step, self._p, self._q, self._x, self._r)
             self.preconditioner.apply(self._r, self._z)
             wp.utils.array_inner(self._r, self._z, out=rz[step + 1 : step + 2])
-            conjugate_gradient.turn(rz, step, self._z, self._p)
+            self._kernels.turn(rz, step, self._z, self._p)
         wp.utils.array_inner(self._r, self._r, out=self._rr)
 
-    def _norm_of_residual(self) -> float:
-        wp.utils.array_inner(self._r, self._r, out=self._rr)
-        return float(np.sqrt(self._rr.numpy()[0]))
+    def _load(self, b: wp.array, norm: float) -> None:
+        """Set the first residual to b; in float32 to b over its norm, which keeps clear of underflow."""
+        if not self.matrix.precision.is_single:
+            self._scale = norm
+            wp.copy(self._r, b)
+        else:
+            self._scale = 1.0
+            rounding.round_vectors(b, 1.0 / norm, self._r)
+
+    def _store(self, norm: float, out: wp.array) -> None:
+        if not self.matrix.precision.is_single:
+            wp.copy(out, self._x)
+        else:
+            rounding.widen_vectors(self._x, norm, out)
 
 
 def _ritz_values(rz: Floats, pq: Floats) -> tuple[float, float]:

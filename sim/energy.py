@@ -15,9 +15,9 @@ import numpy as np
 import warp as wp
 from numpy.typing import ArrayLike, NDArray
 
-from sim.material import kernels_of
+from sim.material import kernels_of, single_kernels_of
 from sim.model import SoftBodyModel
-from warp_kernels import contact, elasticity, time_integration
+from warp_kernels import contact, elasticity, rounding, time_integration
 
 Floats = NDArray[np.float64]
 
@@ -140,6 +140,25 @@ class Elastic:
         out = wp.zeros(self.model.tet_count, dtype=wp.mat33d, device=x.device)
         elasticity.elastic_stress(self.kernels, x, self.model.elements, out)
         return out.numpy()
+
+
+def single_hessian(energy: Energy, x: wp.array, out: wp.array) -> None:
+    """Write the Hessian blocks of an energy at float64 positions to `out`, mat33f in the order of `pattern`.
+
+    Those of linear tets, most of all, are computed in float32; those of other energies are rounded.
+    """
+    if type(energy) is Elastic:  # a kind of it has a Hessian of its own
+        model = energy.model
+        # Relative to a vertex, so that what is rounded does not grow with the distance from the origin.
+        positions = wp.empty(len(x), dtype=wp.vec3f, device=x.device)
+        rounding.round_positions(x, positions)
+        elasticity.elastic_hessian(
+            single_kernels_of(model.material.name), positions, model.single_elements, energy.is_projected, out
+        )
+    else:
+        blocks = wp.empty(len(out), dtype=wp.mat33d, device=x.device)
+        energy.hessian(x, blocks)
+        rounding.round_blocks(blocks, out)
 
 
 class DeadLoad:

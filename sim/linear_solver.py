@@ -207,8 +207,12 @@ def make_linear_solver(name: str, matrix: BlockMatrix, preconditioner: str = "fs
         preconditioner: Of conjugate gradients, by its name in `PRECONDITIONERS`.
 
     Raises:
-        ValueError: Unknown name.
+        ValueError: Unknown name, or one that takes no float32.
     """
+    if matrix.precision.is_single:
+        if name not in ("auto", "cg"):
+            raise ValueError(f"linear solver: {name!r} takes no float32; known: auto, cg")
+        return ConjugateGradient(matrix, preconditioner)
     if name == "auto":
         return _choose(matrix, preconditioner)
     if name not in LINEAR_SOLVERS:

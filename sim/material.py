@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
+from warp_kernels import elasticity, materials
 from warp_kernels.elasticity import ElasticKernels, elastic_kernels
 from warp_kernels.materials import MATERIALS
+from warp_kernels.single_precision import in_single_precision
 
 MATERIAL_NAMES = tuple(MATERIALS)
 """Names that `Material` knows; `warp_kernels/materials.py` says what they mean."""
@@ -61,3 +63,10 @@ class Material:
 def kernels_of(name: str) -> ElasticKernels:
     """Return the kernels of a material by name; they compile on first launch."""
     return elastic_kernels(name, MATERIALS[name])
+
+
+@cache
+def single_kernels_of(name: str) -> ElasticKernels:
+    """Return the kernels of a material by name in float32."""
+    functions = in_single_precision(materials).MATERIALS[name]
+    return in_single_precision(elasticity).elastic_kernels(name, functions)

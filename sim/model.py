@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import warp as wp
 from numpy.typing import ArrayLike, NDArray
 
 from sim.material import Material
-from warp_kernels.elasticity import CORNER_GRADIENTS, TetElements
+from warp_kernels import elasticity
+from warp_kernels.elasticity import TetElements
+from warp_kernels.single_precision import in_single_precision
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
@@ -172,12 +175,20 @@ class SoftBodyModel:
     @cached_property
     def elements(self) -> TetElements:
         """The tets on the device."""
-        e = TetElements()
+        return self._elements(elasticity, wp.float64)
+
+    @cached_property
+    def single_elements(self) -> TetElements:
+        """The tets on the device, in float32."""
+        return self._elements(in_single_precision(elasticity), wp.float32)
+
+    def _elements(self, kernels: Any, scalar: Any) -> TetElements:
+        e = kernels.TetElements()
         e.tets = wp.array(self.tets, dtype=wp.vec4i, device=self.device)
-        e.shape_gradients = wp.array(self.shape_gradients, dtype=CORNER_GRADIENTS, device=self.device)
-        e.volumes = wp.array(self.volumes, dtype=wp.float64, device=self.device)
-        e.mu = wp.array(self.mu, dtype=wp.float64, device=self.device)
-        e.lam = wp.array(self.lam, dtype=wp.float64, device=self.device)
+        e.shape_gradients = wp.array(self.shape_gradients, dtype=kernels.CORNER_GRADIENTS, device=self.device)
+        e.volumes = wp.array(self.volumes, dtype=scalar, device=self.device)
+        e.mu = wp.array(self.mu, dtype=scalar, device=self.device)
+        e.lam = wp.array(self.lam, dtype=scalar, device=self.device)
         return e
 
     @cached_property

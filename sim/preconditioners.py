@@ -33,7 +33,7 @@ class Preconditioner(Protocol):
         """
 
     def apply(self, r: wp.array, out: wp.array) -> None:
-        """Write the product with r to `out`, vec3d of shape (n,)."""
+        """Write the product with r to `out`, both of shape (n,) in the precision of the matrix."""
 
 
 class BlockJacobi:
@@ -41,13 +41,15 @@ class BlockJacobi:
 
     def __init__(self, matrix: BlockMatrix) -> None:
         self.matrix = matrix
-        self._inverse = wp.zeros(matrix.vertex_count, dtype=wp.mat33d, device=matrix.device)
+        self._kernels = matrix.precision.kernels(conjugate_gradient)
+        n, device = matrix.vertex_count, matrix.device
+        self._inverse = wp.zeros(n, dtype=matrix.precision.mat33, device=device)
 
     def update(self) -> None:
-        conjugate_gradient.invert_blocks(self.matrix.diagonal, self.matrix.matrix.values, self._inverse)
+        self._kernels.invert_blocks(self.matrix.diagonal, self.matrix.matrix.values, self._inverse)
 
     def apply(self, r: wp.array, out: wp.array) -> None:
-        conjugate_gradient.precondition(self._inverse, r, out)
+        self._kernels.precondition(self._inverse, r, out)
 
 
 class FactorizedInverse:
@@ -55,7 +57,9 @@ class FactorizedInverse:
 
     def __init__(self, matrix: BlockMatrix) -> None:
         self.matrix = matrix
-        n, device = matrix.vertex_count, matrix.device
+        n, device, precision = matrix.vertex_count, matrix.device, matrix.precision
+        self._kernels = precision.kernels(factorized_inverse)
+        self._products = precision.kernels(block_product)
         is_lower = matrix.columns <= matrix.rows
         columns = matrix.columns[is_lower]
         sizes = np.bincount(matrix.rows[is_lower], minlength=n)
@@ -67,19 +71,19 @@ class FactorizedInverse:
         self._lower = make_rows(start, columns, device)
         self._upper = make_rows(upper.indptr, upper.indices, device)
         self._source: wp.array = wp.array(upper.data - 1, dtype=wp.int32, device=device)
-        self.factor = wp.zeros(len(columns), dtype=wp.mat33d, device=device)
+        self.factor = wp.zeros(len(columns), dtype=precision.mat33, device=device)
         """Blocks of G, row after row."""
         size = int(sizes.max())
         size = size * (size + 1) // 2
         workers = 1 if wp.get_device(device).is_cpu else max(1, min(n, _WORK // size))
-        self._work = wp.zeros((workers, size), dtype=wp.mat33d, device=device)
+        self._work = wp.zeros((workers, size), dtype=precision.mat33, device=device)
         self._failed = wp.zeros(1, dtype=wp.int32, device=device)
-        self._y = wp.zeros(n, dtype=wp.vec3d, device=device)
+        self._y = wp.zeros(n, dtype=precision.vec3, device=device)
 
     def update(self) -> None:
         self._failed.zero_()
         m = self.matrix
-        factorized_inverse.factor(
+        self._kernels.factor(
             self._lower, m.block_rows, m.matrix.values, self._work, self.factor, self._failed
         )
         failed = int(self._failed.numpy()[0])
@@ -89,8 +93,8 @@ class FactorizedInverse:
             )
 
     def apply(self, r: wp.array, out: wp.array) -> None:
-        block_product.multiply(self._lower, self.factor, r, self._y)
-        block_product.multiply_transposed(self._upper, self._source, self.factor, self._y, out)
+        self._products.multiply(self._lower, self.factor, r, self._y)
+        self._products.multiply_transposed(self._upper, self._source, self.factor, self._y, out)
 
 
 PRECONDITIONERS: dict[str, type[Preconditioner]] = {"block_jacobi": BlockJacobi, "fsai": FactorizedInverse}

@@ -98,6 +98,8 @@ class AdjointTerms:
     """Solves adjoint systems of one Newton and sums up what each says about the parameters."""
 
     def __init__(self, newton: Newton) -> None:
+        if newton.precision.is_single:
+            raise ValueError("gradients: the linear systems of float32 are not exact enough; take float64")
         self.newton = newton
         self.model = model = newton.model
         n, t, device = model.vertex_count, model.tet_count, model.device

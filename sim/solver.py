@@ -33,10 +33,11 @@ import warp as wp
 from numpy.typing import NDArray
 
 from sim.block_matrix import BlockMatrix
-from sim.energy import ChangingEnergy, Elastic, Energy, exact_hessian
+from sim.energy import ChangingEnergy, Elastic, Energy, exact_hessian, single_hessian
 from sim.errors import SimulationDiverged
 from sim.linear_solver import LinearSolver, make_linear_solver
 from sim.model import SoftBodyModel
+from sim.precision import PRECISIONS
 from warp_kernels import time_integration
 
 Floats = NDArray[np.float64]
@@ -78,12 +79,16 @@ class NewtonConfig:
     """"auto", "direct" (LU of each matrix), "lagged" (CG with the LU of an earlier one) or "cg"."""
     preconditioner: str = "fsai"
     """Of "cg": "fsai" (factorised sparse approximate inverse) or "block_jacobi" (the diagonal blocks)."""
+    precision: str = "float64"
+    """Of Hessians and linear systems: "float64", or "float32" with "cg"; energies and forces are float64."""
 
     def __post_init__(self) -> None:
         if not 0.0 < self.tolerance < 1.0:
             raise ValueError(f"tolerance: expected a number in (0, 1), got {self.tolerance}")
         if self.max_iterations < 1:
             raise ValueError(f"max_iterations: expected at least 1, got {self.max_iterations}")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision: unknown name {self.precision!r}; known: {', '.join(PRECISIONS)}")
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,7 @@ class Newton:
         self.model = model
         self.energies = list(energies)
         self.config = config or NewtonConfig()
+        self.precision = PRECISIONS[self.config.precision]
         self.free = np.ones((model.vertex_count, 3)) if free is None else np.asarray(free, dtype=np.float64)
         self._make_matrix()
         self.elastic = next((e for e in self.energies if isinstance(e, Elastic)), None)
@@ -145,6 +151,7 @@ class Newton:
             np.concatenate([columns for _, columns in patterns]),
             self.free,
             self.model.device,
+            self.precision,
         )
         ends = np.cumsum([0, *(len(rows) for rows, _ in patterns)])
         self.slices = [self.matrix.blocks[int(a) : int(b)] if b > a else None for a, b in pairwise(ends)]
@@ -174,7 +181,8 @@ class Newton:
             self._make_matrix()
         for energy, blocks in zip(self.energies, self.slices):
             if blocks is not None:
-                energy.hessian(x, blocks)
+                fill = single_hessian if self.precision.is_single else type(energy).hessian
+                fill(energy, x, blocks)
         self.matrix.assemble()
 
     def force_scale(self, x: wp.array) -> float:
@@ -225,13 +233,12 @@ class Newton:
             time_integration.add_scaled(self._g, -2.0, self._g, self._b)
             # Eisenstat & Walker 1996, choice 2: as exact as the last step deserved; the first is loose.
             share = residual / previous if iteration else 1.0
-            forcing = float(np.clip(0.5 * share**2, 1e-10, _LOOSEST))
+            forcing = float(np.clip(0.5 * share**2, self.precision.tightest, _LOOSEST))
             try:
                 linear_iterations += self._direction(x, forcing, residual > _SLOW * previous)
             except ArithmeticError as error:
-                raise self._diverged(
-                    str(error), "linear solve", x, step, iteration, residual, scale
-                ) from error
+                reason = f"{error} in float32; float64 may do" if self.precision.is_single else str(error)
+                raise self._diverged(reason, "linear solve", x, step, iteration, residual, scale) from error
             stiffness = self.matrix.largest_diagonal()
             slope = _inner(self._g, self._dx)
             accepted = self._line_search(x, total, values, slope)
