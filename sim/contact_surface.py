@@ -18,7 +18,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from sim.model import SoftBodyModel
-from warp_kernels.self_intersection import self_intersections
+from warp_kernels.self_intersection import face_boxes, self_intersections
 from warp_kernels.surface_candidates import ContactSurface
 
 Floats = NDArray[np.float64]
@@ -87,21 +87,27 @@ class SurfaceTopology:
         """
         points = np.concatenate([positions, self.static_points])
         device, bodies = self.model.device, len(self.body_faces)
-        # Boxes in float32, one step wider; rounding keeps the order of coordinates.
-        corners = points.astype(np.float32)[self.faces]
-        low, high = corners.min(axis=1), corners.max(axis=1)
-        lower: wp.array = wp.array(np.nextafter(low, np.float32(-np.inf)), dtype=wp.vec3, device=device)
-        upper: wp.array = wp.array(np.nextafter(high, np.float32(np.inf)), dtype=wp.vec3, device=device)
         # Group 0 is compared with all, others with themselves and 0 alone.
         group = np.zeros(len(self.faces), dtype=np.int32)
         if not with_self:
             group[:bodies] = np.arange(1, bodies + 1)
+        x: wp.array = wp.array(points, dtype=wp.vec3d, device=device)
+        table: wp.array = wp.array(self.faces, dtype=wp.int32, device=device)
+        everything: wp.array = wp.array(
+            np.arange(len(self.faces), dtype=np.int32), dtype=wp.int32, device=device
+        )
+        own = everything[:bodies]
+        tree = wp.Bvh(*face_boxes(x, table, everything))
         hit = self_intersections(
-            wp.array(points, dtype=wp.vec3d, device=device),
-            wp.array(self.faces, dtype=wp.int32, device=device),
-            wp.array(np.arange(bodies, dtype=np.int32), dtype=wp.int32, device=device),
-            lower, upper, wp.Bvh(lower, upper), wp.array(group, dtype=wp.int32, device=device),
-        )  # fmt: skip
+            x,
+            table,
+            own,
+            own,
+            face_boxes(x, table, own),
+            tree,
+            everything,
+            wp.array(group, dtype=wp.int32, device=device),
+        )
         return np.flatnonzero(hit.numpy())
 
     def slopes_by_face(self, queries: Ints, partners: Ints, slopes: Floats) -> Floats:
