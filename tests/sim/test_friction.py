@@ -42,7 +42,10 @@ def test_gradient_and_hessian_are_derivatives(speed: float, box: Callable, devic
     friction.hessian(model.to_device(x), blocks)
     values = blocks.numpy().reshape(-1, 3, 3)
     numeric = (gradient(x + e * d) - gradient(x - e * d)) / (2 * e)
-    np.testing.assert_allclose(np.einsum("pij,pj->pi", values, d), numeric, atol=1e-4 * np.abs(values).max())
+    # The Hessian has a kink where nothing slips: e |d| over the way of full friction, 0.1 m. Else rounding,
+    # 1e-16 / e of the gradient.
+    share = 1e-4 if speed == 0.0 else 1e-8
+    np.testing.assert_allclose(np.einsum("pij,pj->pi", values, d), numeric, atol=share * np.abs(values).max())
     assert np.linalg.eigvalsh(values).min() >= -1e-12 * np.abs(values).max()
 
 

@@ -48,7 +48,10 @@ def test_gradient_and_hessian_are_derivatives(speed: float, blocks: Callable, de
     found = np.zeros_like(x)
     np.add.at(found, rows, np.einsum("kij,kj->ki", values.numpy().reshape(-1, 3, 3), d[columns]))
     numeric = (gradient(x + e * d) - gradient(x - e * d)) / (2 * e)
-    np.testing.assert_allclose(found, numeric, atol=1e-4 * np.abs(numeric).max())
+    # The Hessian has a kink where nothing slips: e |d| over the way of full friction, 0.1 m. Else rounding,
+    # 1e-16 / e of the gradient.
+    share = 1e-4 if speed == 0.0 else 1e-8
+    np.testing.assert_allclose(found, numeric, atol=share * np.abs(numeric).max())
     # What one body feels the other feels the other way; a common motion is not felt.
     np.testing.assert_allclose(gradient(x).sum(axis=0), 0.0, atol=1e-12)
     np.testing.assert_allclose(gradient(x + np.array([5.0, 0.0, 3.0])), gradient(x), atol=1e-10)
