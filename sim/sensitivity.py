@@ -62,7 +62,7 @@ class ParameterGradient:
     held_positions: Floats
     """[L/m], shape (n, 3), zero where free: of the positions at which components are held."""
     friction: float
-    """[L]: of the coefficient of friction, of all contacts together."""
+    """[L]: of the coefficient of friction, of all contacts together; zero where there is none."""
 
 
 def equilibrium_gradient(
