@@ -97,8 +97,9 @@ def check_usd(
         core: Run the validators of OpenUSD too, where this version ships them.
 
     Raises:
-        InputError: The file is missing or unreadable, or a profile is unknown.
+        InputError: The file is missing, unreadable or no USD by its extension, or a profile is unknown.
     """
+    from pipeline.io.formats import USD_EXTENSIONS
     from pipeline.io.usd_physics import PHYSICS
     from pipeline.io.usd_stage import check_package
 
@@ -108,6 +109,8 @@ def check_usd(
         raise InputError(f"profiles: unknown {', '.join(unknown)}; known are {', '.join(PHYSICS)}")
     if not path.is_file():
         raise InputError(f"{path}: no such file")
+    if path.suffix.lower() not in USD_EXTENSIONS:
+        raise InputError(f"{path}: no USD file by its extension; known are {', '.join(USD_EXTENSIONS)}")
     arguments = {
         "path": str(path.absolute()),
         "profiles": list(profiles),

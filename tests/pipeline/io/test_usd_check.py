@@ -199,6 +199,38 @@ def test_a_risk_is_a_warning(asset, code):
 
 
 @pytest.mark.usefixtures("_read_here")
+def test_another_up_axis_is_told_and_no_fault(asset):
+    report = strict(planted(asset, lambda p: UsdGeom.SetStageUpAxis(p.GetStage(), "Y")), core=False)
+    assert report.codes("info") == ["up-axis"]
+    assert report.passed(strict=True)
+
+
+@pytest.mark.usefixtures("_read_here")
+@pytest.mark.parametrize("is_instance", [False, True])
+def test_every_body_of_a_stage_is_looked_into(tmp_path, asset, is_instance):
+    """A second body, also one in an instance: clean as the first, and its defect is found where it is."""
+    for source, is_bad in ((asset, False), (planted(asset, DEFECTS["inverted-tets"]), True)):
+        path = tmp_path / "both.usda"
+        stage = Usd.Stage.CreateNew(str(path)) if not path.exists() else Usd.Stage.Open(str(path))
+        stage.GetRootLayer().Clear()
+        for set_value, value in ((UsdGeom.SetStageUpAxis, "Z"), (UsdGeom.SetStageMetersPerUnit, 1.0)):
+            set_value(stage, value)
+        stage.SetDefaultPrim(UsdGeom.Xform.Define(stage, "/World").GetPrim())
+        for name, file in (("Good", asset), ("Other", source)):
+            prim = UsdGeom.Xform.Define(stage, f"/World/{name}")
+            prim.AddTranslateOp().Set((5.0 * (name == "Other"), 0.0, 0.0))
+            prim.GetPrim().GetReferences().AddReference(f"./{file.name}")
+            prim.GetPrim().SetInstanceable(is_instance)
+        stage.Save()
+        report = strict(path, core=False)
+        assert [mesh["prim"] for mesh in report.tet_meshes] == [
+            f"/World/{n}/Volume" for n in ("Good", "Other")
+        ]
+        assert ("inverted-tets" in report.codes("error")) == (not report.passed(strict=True)) == is_bad
+        assert {f.prim for f in report.findings if f.severity == "error"} <= {"/World/Other/Volume"}
+
+
+@pytest.mark.usefixtures("_read_here")
 def test_overlapping_parts_of_a_family_are_an_error(asset):
     def overlap(prim):
         first, second = (UsdGeom.Subset(c) for c in prim.GetChildren() if c.IsA(UsdGeom.Subset))
@@ -253,5 +285,8 @@ def test_a_damaged_file_is_a_finding(tmp_path):
 def test_what_cannot_be_checked(tmp_path, asset):
     with pytest.raises(InputError, match="no such file"):
         check_usd(tmp_path / "none.usdc")
+    (tmp_path / "a.ply").write_text("ply")
+    with pytest.raises(InputError, match="no USD file by its extension"):
+        check_usd(tmp_path / "a.ply")
     with pytest.raises(InputError, match="known are newton, omni"):
         check_usd(asset, profiles=("bullet",))
