@@ -6,7 +6,7 @@ The page docs/algorithms/reconstruction.md describes the steps, what each contri
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ from pipeline.points.denoising import denoise, estimate_noise
 from pipeline.points.feature_lines import FeatureLines, find_junction_lines, planes_beside_lines
 from pipeline.points.flatness import require_surface
 from pipeline.points.normalization import Samples, normalize_samples
+from pipeline.points.outliers import find_outliers
 from pipeline.points.sample_planes import estimate_planes, planes_with_normals
 from pipeline.points.thinning import thin_planes
 from pipeline.stages.stage import Stage
@@ -143,6 +144,8 @@ class _Reconstruction:
         self.config, self.context, self.given = config, context, samples.normals
         self.samples, self.normalization = samples.points, samples.normalization
         self._report("planes", 0, 1)
+        if self.samples.shape[1] == 3:
+            samples = self._without_outliers(samples)
         require_surface(self.samples, context.rng(), context.device)
         self.noise = estimate_noise(self.samples, context.rng(), context.device)
         if self.noise.is_large:
@@ -170,6 +173,14 @@ class _Reconstruction:
             noise=self.noise.deviation * length,
             border_samples=len(self.border.index),
         )
+
+    def _without_outliers(self, samples: Samples) -> Samples:
+        """Drop points that belong to no surface."""
+        kept = ~find_outliers(self.samples, self.context.device)
+        self.context.count("dropped_outliers", int((~kept).sum()), "points far from the others dropped")
+        normals = samples.normals if samples.normals is None else samples.normals[kept]
+        self.samples, self.given = np.ascontiguousarray(self.samples[kept]), normals
+        return replace(samples, points=self.samples, normals=normals)
 
     def run(self, cloud: PointCloud) -> SurfaceMesh:
         """Go through the phases from the last checkpoint and return the mesh in the frame of the input."""
