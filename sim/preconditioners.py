@@ -6,7 +6,8 @@ fsai           factorised sparse approximate inverse G^T G on the pattern of the
 
 from __future__ import annotations
 
-from typing import Protocol
+from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 import warp as wp
@@ -61,24 +62,30 @@ class FactorizedInverse:
         self._kernels = precision.kernels(factorized_inverse)
         self._products = precision.kernels(block_product)
         is_lower = matrix.columns <= matrix.rows
-        columns = matrix.columns[is_lower]
+        self._columns = matrix.columns[is_lower]
         sizes = np.bincount(matrix.rows[is_lower], minlength=n)
-        start = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
-        # Counted from one: scipy drops nothing then.
-        position = np.arange(1, len(columns) + 1, dtype=np.int32)
-        upper = csr_matrix((position, columns, start), shape=(n, n)).T.tocsr()
-        upper.sort_indices()
-        self._lower = make_rows(start, columns, device)
-        self._upper = make_rows(upper.indptr, upper.indices, device)
-        self._source: wp.array = wp.array(upper.data - 1, dtype=wp.int32, device=device)
-        self.factor = wp.zeros(len(columns), dtype=precision.mat33, device=device)
+        self._start = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
+        self._lower = make_rows(self._start, self._columns, device)
+        self.factor = wp.zeros(len(self._columns), dtype=precision.mat33, device=device)
         """Blocks of G, row after row."""
         size = int(sizes.max())
         size = size * (size + 1) // 2
-        workers = 1 if wp.get_device(device).is_cpu else max(1, min(n, _WORK // size))
+        self._is_cpu = wp.get_device(device).is_cpu
+        workers = 1 if self._is_cpu else max(1, min(n, _WORK // size))
         self._work = wp.zeros((workers, size), dtype=precision.mat33, device=device)
         self._failed = wp.zeros(1, dtype=wp.int32, device=device)
-        self._y = wp.zeros(n, dtype=precision.vec3, device=device)
+
+    @cached_property
+    def _transposed(self) -> tuple[Any, wp.array, wp.array]:
+        """Pattern of G^T, where each block of it is in `factor`, and room for a vector."""
+        n, device = self.matrix.vertex_count, self.matrix.device
+        # Counted from one: scipy drops nothing then.
+        position = np.arange(1, len(self._columns) + 1, dtype=np.int32)
+        upper = csr_matrix((position, self._columns, self._start), shape=(n, n)).T.tocsr()
+        upper.sort_indices()
+        source: wp.array = wp.array(upper.data - 1, dtype=wp.int32, device=device)
+        vector = wp.zeros(n, dtype=self.matrix.precision.vec3, device=device)
+        return make_rows(upper.indptr, upper.indices, device), source, vector
 
     def update(self) -> None:
         self._failed.zero_()
@@ -93,8 +100,12 @@ class FactorizedInverse:
             )
 
     def apply(self, r: wp.array, out: wp.array) -> None:
-        self._products.multiply(self._lower, self.factor, r, self._y)
-        self._products.multiply_transposed(self._upper, self._source, self.factor, self._y, out)
+        if self._is_cpu:
+            self._kernels.apply(self._lower, self.factor, r, out)
+        else:
+            upper, source, y = self._transposed
+            self._products.multiply(self._lower, self.factor, r, y)
+            self._products.multiply_transposed(upper, source, self.factor, y, out)
 
 
 PRECONDITIONERS: dict[str, type[Preconditioner]] = {"block_jacobi": BlockJacobi, "fsai": FactorizedInverse}

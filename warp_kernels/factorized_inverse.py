@@ -85,6 +85,18 @@ def factor_kernel(
             factor[first + a] = total @ work[w, a * (a + 1) // 2 + a]
 
 
+@wp.kernel
+def apply_kernel(
+    lower: BlockRows, factor: wp.array[wp.mat33d], r: wp.array[wp.vec3d], out: wp.array[wp.vec3d]
+):
+    i = wp.tid()
+    y = wp.vec3d()
+    for k in range(lower.start[i], lower.start[i + 1]):
+        y += factor[k] @ r[lower.column[k]]
+    for k in range(lower.start[i], lower.start[i + 1]):
+        wp.atomic_add(out, lower.column[k], y @ factor[k])
+
+
 def factor(
     lower: BlockRows, full: BlockRows, values: wp.array, work: wp.array, out: wp.array, failed: wp.array
 ) -> None:
@@ -99,3 +111,12 @@ def factor(
         failed: `failed[0]` is raised to 1 + the row whose local matrix is not positive definite.
     """
     wp.launch(factor_kernel, work.shape[0], [lower, full, values, work], [out, failed], device=out.device)
+
+
+def apply(lower: BlockRows, factor: wp.array, r: wp.array, out: wp.array) -> None:
+    """Write G^T (G r) to `out`, vec3d of shape (n,), in one pass over G.
+
+    By atomic sums: for the CPU, where they cost nothing and keep their order.
+    """
+    out.zero_()
+    wp.launch(apply_kernel, len(out), [lower, factor, r], [out], device=out.device)
