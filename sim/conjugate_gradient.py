@@ -70,7 +70,8 @@ class ConjugateGradient:
         self._kernels = precision.kernels(conjugate_gradient)
         is_cpu = wp.get_device(device).is_cpu
         self.check_every = min(check_every or (1 if is_cpu else CHUNK), max_iterations)
-        self._is_captured = is_captured
+        # The sums allocate on CUDA, which a capture allows in a memory pool only.
+        self._is_captured = is_captured and (is_cpu or wp.is_mempool_enabled(device))
         self._is_loaded = False
         self._scale = 1.0
         self._graph: Any = None
