@@ -38,6 +38,7 @@ from sim.errors import SimulationDiverged
 from sim.linear_solver import LinearSolver, make_linear_solver
 from sim.model import SoftBodyModel
 from sim.precision import PRECISIONS
+from sim.preconditioners import PRECONDITIONERS
 from warp_kernels import time_integration
 
 Floats = NDArray[np.float64]
@@ -87,8 +88,10 @@ class NewtonConfig:
             raise ValueError(f"tolerance: expected a number in (0, 1), got {self.tolerance}")
         if self.max_iterations < 1:
             raise ValueError(f"max_iterations: expected at least 1, got {self.max_iterations}")
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"precision: unknown name {self.precision!r}; known: {', '.join(PRECISIONS)}")
+        for field, known in (("preconditioner", PRECONDITIONERS), ("precision", PRECISIONS)):
+            name = getattr(self, field)
+            if name not in known:
+                raise ValueError(f"{field}: unknown name {name!r}; known: {', '.join(known)}")
 
 
 @dataclass(frozen=True)

@@ -171,6 +171,8 @@ def test_factorisations_take_no_float32(name: str, box: Callable, device: str) -
         Newton(model, [Elastic(model)], NewtonConfig(linear_solver=name, precision="float32"), free=free)
 
 
-def test_unknown_precision_lists_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="known: float64, float32"):
+def test_unknown_names_list_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="precision: unknown name 'float16'; known: float64, float32"):
         NewtonConfig(precision="float16")
+    with pytest.raises(ValueError, match="preconditioner: unknown name 'ilu'; known: block_jacobi, fsai"):
+        NewtonConfig(preconditioner="ilu")
