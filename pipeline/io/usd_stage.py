@@ -325,8 +325,8 @@ def _value(attribute: Any) -> Any:
     return attribute.Get(samples[0]) if samples else value
 
 
-def _rows_of_four(prim: Any, name: str, values: Any) -> NDArray[np.int64]:
-    index = np.asarray(values, dtype=np.int64).ravel()
+def _rows_of_four(prim: Any, name: str, values: Any) -> NDArray[np.int32]:
+    index = np.asarray(values, dtype=np.int32).ravel()  # as USD holds them: half as much to send
     if len(index) % 4:
         raise InputError(f"{prim.GetPath()}: {name} holds {len(index):,} indices, not four for each tet")
     return index.reshape(-1, 4)
