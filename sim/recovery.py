@@ -2,7 +2,7 @@
 
     1  steps of implicit Euler without memory of velocity, of growing length, in the body's own material
     2  the same as fixed corotated solid of the same moduli, then again in its own material
-    3  as 2, from a seeded random motion of what 2 ended in; a few times
+    3  as 2, from a seeded random motion of what 2 ended in; a few times, each larger than the last
 
 Every step descends, but the energy has more minima than rest. F = 0, a body crushed to a point, is one of
 stable neo-Hookean, whose density grows there like mu/2 |F|^2. The fixed corotated density mu |F - R|^2 has
@@ -33,7 +33,7 @@ _REST = 1e-10
 _FIRST_STEP = 3.0
 """Length of the first step in sqrt(vertex mass / (modulus size))."""
 _KICK = 0.3
-"""Standard deviation of the random motion, over the size."""
+"""Standard deviation of the first random motion, over the size; each further one is as much larger."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def recover(
     *,
     free: Floats | None = None,
     solver: NewtonConfig | None = None,
-    kicks: int = 4,
+    kicks: int = 8,
     seed: int = 0,
 ) -> Recovery:
     """Return the body to rest, up to a rigid motion where nothing is held.
@@ -79,7 +79,8 @@ def recover(
     mobile = np.ones_like(positions) if free is None else free
     x, reason = positions, ""
     for attempt in range(1, kicks + 3):
-        start = positions if attempt <= 2 else x + _KICK * model.size * mobile * rng.normal(size=x.shape)
+        kick = _KICK * (attempt - 2) * model.size
+        start = positions if attempt <= 2 else x + kick * mobile * rng.normal(size=x.shape)
         stages = [own] if attempt == 1 else [round_shape, own]
         try:
             x = start
