@@ -32,6 +32,9 @@ _BENT = 0.125
 """Deviation of the shape from a plane within half a spacing, at most, in units of the noise."""
 LEAST_PER_VERTEX = 1.4
 """Samples per vertex, at least, of vertices that are samples: thinning has to even out their distances."""
+SPARSE, DENSE = 5_000, 10_000
+"""Samples of a cloud up to which a vertex has one sample more, and from which on it has not: cells as wide as
+thin parts take them for one sheet."""
 LEAST_VERTICES = 64
 """Vertices placed at least, or all samples where there are fewer."""
 
@@ -41,7 +44,7 @@ class PlacementConfig:
     """How many vertices are placed before faces are chosen, and how they relax."""
 
     samples_per_vertex: float = 4.0
-    """Samples behind one vertex, at least; fewer make the planes of a cell uncertain."""
+    """Samples behind one vertex, at least, one more in sparse clouds; fewer make planes uncertain."""
     oversampling: float = 3.0
     """Faces before coarsening, at most, in units of `max_faces`."""
     iterations: int = 15
@@ -50,7 +53,7 @@ class PlacementConfig:
     """Rounds that go to the centroid only."""
     centroid_weight: float = 0.02
     """lambda: pull towards the centroid relative to the planes."""
-    samples_per_sheet_vertex: float = 4.0
+    samples_per_sheet_vertex: float = 3.5
     """Samples behind one vertex, at most, where sheets nearly touch."""
     noise_spacing: float = 8.5
     """Vertex spacing, at least, in units of the noise that was removed from the samples."""
@@ -101,7 +104,8 @@ class PlacementConfig:
 
 def vertex_count(sample_count: int, max_faces: int, dimension: int, config: PlacementConfig) -> int:
     """Return how many vertices to place: a closed surface has twice as many faces, a curve equally many."""
-    by_samples = sample_count / config.samples_per_vertex
+    more = float(np.interp(sample_count, (SPARSE, DENSE), (1.0, 0.0)))
+    by_samples = sample_count / (config.samples_per_vertex + more)
     by_faces = config.oversampling * max_faces / (2 if dimension == 3 else 1)
     return int(np.clip(min(by_samples, by_faces), min(LEAST_VERTICES, sample_count), sample_count))
 

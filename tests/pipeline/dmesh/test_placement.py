@@ -36,7 +36,8 @@ def test_minimum_of_three_planes_is_their_common_point() -> None:
 
 
 @pytest.mark.parametrize(
-    ("samples", "faces", "expected"), [(50000, 20000, 12500), (10**6, 20000, 30000), (40, 9, 40)]
+    ("samples", "faces", "expected"),
+    [(50000, 20000, 12500), (5000, 20000, 1000), (10**6, 20000, 30000), (40, 9, 40)],
 )
 def test_vertex_count_follows_samples_and_faces(samples: int, faces: int, expected: int) -> None:
     assert vertex_count(samples, faces, 3, PlacementConfig()) == expected

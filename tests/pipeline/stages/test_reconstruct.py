@@ -69,7 +69,7 @@ def test_a_noisy_sphere_is_closed_and_smoother_than_its_samples() -> None:
     assert offset.mean() < noise / 2
 
 
-@pytest.mark.parametrize("count", [8000, 12000])
+@pytest.mark.parametrize("count", [3000, 12000])
 def test_the_bunny_is_closed(count: int) -> None:
     context = RunContext()
     assert_closed(reconstruct(PointCloud(bunny(count)), context=context), 2)
