@@ -341,7 +341,7 @@ def _first(rows: NDArray[Any]) -> list[int]:
 
 
 def _points(name: str, array: Any, minimum: int = 0, dimensions: tuple[int, ...] = (2, 3)) -> Points:
-    points = np.ascontiguousarray(array, dtype=np.float64)
+    points = np.require(array, np.float64, ["C", "A"])
     if points.ndim != 2 or points.shape[1] not in dimensions:
         wanted = " or ".join(f"(n, {d})" for d in dimensions)
         raise InvalidMeshError(f"{name}: expected shape {wanted}, got {points.shape}")
@@ -390,4 +390,4 @@ def _simplices(name: str, array: Any, width: int, point_count: int) -> Indices:
             f"{name}: {len(bad)} of {len(raw)} rows repeat a vertex, first rows {_first(bad)}; remove them",
             bad[:10].tolist(),
         )
-    return np.ascontiguousarray(raw, dtype=np.int32)
+    return np.require(raw, np.int32, ["C", "A"])

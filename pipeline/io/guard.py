@@ -31,6 +31,7 @@ MEMORY, MEMORY_PER_BYTE = 2 << 30, 64
 
 _ARRAYS = tuple(f.name for f in fields(Geometry) if f.name not in ("frame", "notes", "texture", "warnings"))
 _CODE = "import sys; sys.path.insert(0, sys.argv[1]); from pipeline.io.guard import serve; serve(sys.argv[2])"
+_ALIGNMENT = 8
 # One thread: each further one reserves address space that is never used.
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PXR_WORK_THREAD_LIMIT": "1"}
 
@@ -92,9 +93,11 @@ def serve(call: str) -> None:
     else:
         header, arrays = _sent(result) if isinstance(result, Geometry) else ({"value": result}, [])
     with os.fdopen(channel, "wb") as pipe:
-        pipe.write(json.dumps(header).encode() + b"\n")
+        line = json.dumps(header).encode()
+        pipe.write(line + _padding(len(line) + 1, b" ") + b"\n")
         for array in arrays:
             pipe.write(array.data if array.size else b"")
+            pipe.write(_padding(array.nbytes))
     os._exit(0)  # libraries may crash in their clean-up after a damaged file; the answer is given
 
 
@@ -106,6 +109,11 @@ def _limit(memory: int) -> None:
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+
+
+def _padding(length: int, fill: bytes = b"\0") -> bytes:
+    """Return what takes `length` bytes to a whole number of largest items, where an array may begin."""
+    return fill * (-length % _ALIGNMENT)
 
 
 def _sent(raw: Geometry) -> tuple[dict[str, Any], list[Any]]:
@@ -140,7 +148,8 @@ def _received(answer: bytes) -> Any:
     for name, dtype, shape in header["arrays"]:
         count = int(np.prod(shape))
         values[name] = np.frombuffer(answer, dtype, count, position).reshape(shape)
-        position += count * np.dtype(dtype).itemsize
+        size = count * np.dtype(dtype).itemsize
+        position += size + len(_padding(size))
     raw = Geometry(**values)
     raw.frame = None if header["frame"] is None else Frame(*header["frame"])
     raw.notes = [tuple(note) for note in header["notes"]]

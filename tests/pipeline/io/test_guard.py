@@ -64,6 +64,7 @@ def test_everything_a_reader_found_comes_through():
     for name in ("points", "normals", "labels", "tets"):
         np.testing.assert_array_equal(getattr(raw, name), getattr(expected, name))
         assert getattr(raw, name).dtype == getattr(expected, name).dtype
+        assert getattr(raw, name).flags.aligned
     assert (raw.frame, raw.notes, raw.warnings) == (expected.frame, expected.notes, expected.warnings)
     assert raw.colors is None
 
