@@ -98,6 +98,12 @@ def signed_distance(
     return distance.numpy(), np.maximum(nearest.numpy(), -1)
 
 
+def minimum_ball_share(points: Points, faces: Indices, device: str = "cpu") -> float:
+    """Return the share of faces whose minimum ball holds no other point: those that the points alone tell."""
+    margin, _ = signed_distance(points, faces, reach=0.0, device=device)
+    return float((margin >= 0.0).mean()) if len(faces) else 1.0
+
+
 class MinimumBallTessellation:
     """Candidate faces of points on a device, their nearest other points, probabilities and gradients.
 

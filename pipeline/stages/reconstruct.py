@@ -25,6 +25,7 @@ from pipeline.dmesh.patches import Surface
 from pipeline.dmesh.placement import PlacementConfig, relax_vertices, vertex_count
 from pipeline.dmesh.refinement import RefinementConfig, closest_on_faces, refine_positions, snap_border
 from pipeline.dmesh.selection import SelectionConfig
+from pipeline.dmesh.tessellation import minimum_ball_share
 from pipeline.errors import StageError
 from pipeline.metrics.surface import self_intersecting_faces, surface_summary
 from pipeline.points.border_samples import BorderSamples, find_border_samples
@@ -385,6 +386,9 @@ class _Reconstruction:
     def _describe(self, mesh: SurfaceMesh) -> None:
         """Say in the log and the counts what is not as a closed surface has it."""
         summary = surface_summary(mesh)
+        share = minimum_ball_share(mesh.points, mesh.faces, self.context.device)
+        log.info("%.1f %% of the faces are in the minimum-ball set of their vertices", 100.0 * share)
+        self.context.note("minimum_ball", lambda: {"share_of_faces": share})
         if mesh.dimension == 2:
             self.context.count("open_ends", summary["ends"], "open ends of curves")
         else:
@@ -409,5 +413,5 @@ STAGE = Stage(
     config=ReconstructConfig,
     inputs=("point_cloud",),
     output="surface_mesh",
-    version=6,
+    version=7,
 )

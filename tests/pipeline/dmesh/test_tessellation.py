@@ -11,7 +11,12 @@ from scipy.spatial import Delaunay
 
 from pipeline.dmesh.candidate_faces import candidate_faces
 from pipeline.dmesh.point_features import PointFeatures
-from pipeline.dmesh.tessellation import MinimumBallTessellation, minimum_ball, signed_distance
+from pipeline.dmesh.tessellation import (
+    MinimumBallTessellation,
+    minimum_ball,
+    minimum_ball_share,
+    signed_distance,
+)
 from pipeline.errors import InputError
 from pipeline.points.neighbors import nearest_neighbors
 from warp_kernels.minimum_ball import CLOSED, FREE
@@ -169,3 +174,15 @@ def test_no_faces(device: str) -> None:
 def test_bad_faces_are_refused(faces: np.ndarray) -> None:
     with pytest.raises(InputError, match="faces"):
         signed_distance(np.eye(3), faces)
+
+
+def test_share_of_faces_with_an_empty_ball(device: str) -> None:
+    # The flat quadrilateral with diagonals 4 and 2: cut along the short one both balls are empty, cut along
+    # the long one the ball of each obtuse half is that of the diagonal, and holds the other corner.
+    points = np.array([[-2.0, 0.0, 0.0], [0.0, -1.0, 0.0], [2.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    points[1:, 2] = 1e-3
+    short = np.array([[0, 1, 3], [1, 2, 3]], dtype=np.int32)
+    long = np.array([[0, 1, 2], [0, 2, 3]], dtype=np.int32)
+    assert minimum_ball_share(points, short, device) == 1.0
+    assert minimum_ball_share(points, long, device) == 0.0
+    assert minimum_ball_share(points, np.concatenate([short, long[:1]]), device) == pytest.approx(2 / 3)
