@@ -35,7 +35,6 @@ from pipeline.stages.reconstruct import ReconstructConfig, reconstruct
 from pipeline.topology import orient_faces
 from pipeline.types import PointCloud, SurfaceMesh
 
-STAGE = "pipeline.stages.reconstruct."
 NEVER = 1e9
 
 
@@ -65,7 +64,9 @@ PARTS: dict[str, Part] = {
     "all": Part(),
     "own plane, not the best patch": Part(functions={"pipeline.points.sample_planes.OWN_PLANE_BONUS": NEVER}),
     "sheets not told apart": Part(functions={"pipeline.points.sample_planes.are_layered": lambda *_: False}),
-    "no junction lines": Part(functions={STAGE + "find_junction_lines": lambda *_: FeatureLines()}),
+    "no junction lines": Part(
+        functions={"pipeline.points.survey.find_junction_lines": lambda *_: FeatureLines()}
+    ),
     "Lloyd without quadrics": Part(
         lambda config: replace(config, placement=replace(config.placement, plain_iterations=15))
     ),
@@ -73,17 +74,21 @@ PARTS: dict[str, Part] = {
         lambda config: replace(config, placement=replace(config.placement, iterations=0, plain_iterations=0))
     ),
     "margin alone, no support": Part(functions={"pipeline.dmesh.extraction.measure_support": _full_support}),
-    "no zip": Part(functions={STAGE + "zip_gaps": lambda _, faces: faces}),
+    "no zip": Part(functions={"pipeline.dmesh.closing.zip_gaps": lambda _, faces: faces}),
     "no filling of loops": Part(
         functions={
             "pipeline.dmesh.curing.fill_holes": lambda _, faces, *__: (faces, np.zeros(0, dtype=np.int64)),
             "pipeline.dmesh.curing.close_slits": lambda _, faces: faces,
-            STAGE + "fill_at_links": lambda _, faces: faces,
+            "pipeline.dmesh.closing.fill_at_links": lambda _, faces: faces,
         }
     ),
-    "no cure": Part(functions={STAGE + "cure": lambda _, faces: Cured(orient_faces(faces)[0])}),
+    "no cure": Part(
+        functions={"pipeline.dmesh.closing.cure": lambda _, faces: Cured(orient_faces(faces)[0])}
+    ),
     "no fit before coarsening": Part(lambda config: replace(config, refinement=RefinementConfig(rounds=0))),
-    "no flips": Part(functions={STAGE + "flip_edges": lambda _, faces, *__, **___: (faces, 0)}),
+    "no flips": Part(
+        functions={"pipeline.dmesh.fitting.flip_edges": lambda _, faces, *__, **___: (faces, 0)}
+    ),
     "no flips, no fit after coarsening": Part(
         lambda config: replace(config, refinement=RefinementConfig(final_rounds=0))
     ),

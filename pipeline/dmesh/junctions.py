@@ -34,6 +34,11 @@ class Junctions:
     def none(cls) -> Junctions:
         return cls(0, np.zeros((0, 2), dtype=np.int64))
 
+    @classmethod
+    def of_links(cls, links: NDArray[np.int64] | None) -> Junctions:
+        """Return the junctions that have these links, as a checkpoint keeps them."""
+        return cls.none() if links is None else cls(int(links.max(initial=-1)) + 1, links)
+
     def crossed_by(self, points: Points, faces: Indices) -> NDArray[np.bool_]:
         """Mark faces with an edge that passes a line between two of its vertices, shape (f,)."""
         return _crossed(points, faces, np.arange(len(points)) < self.count, self.links)
