@@ -19,6 +19,7 @@ from pipeline.errors import InputError, InvalidMeshError, OutputError
 from pipeline.io import glb, npz, ply, point_files, surface_files, usd, usd_stage, volume_files
 from pipeline.io.atomic import atomic_path
 from pipeline.io.geometry import Geometry, to_point_cloud, to_surface_mesh, to_tet_mesh, vertex_colors
+from pipeline.io.medit import write_medit
 from pipeline.io.msh import write_msh
 from pipeline.io.surface_repair import repair_raw
 from pipeline.types import METRES, Frame, PointCloud, SurfaceMesh, TetMesh
@@ -68,7 +69,7 @@ TET_WRITERS: dict[str, Callable[..., None]] = {
     ".msh": write_msh,
     ".vtu": volume_files.write_vtu,
     ".vtk": volume_files.write_vtk,
-    ".mesh": volume_files.write_medit,
+    ".mesh": write_medit,
     ".npz": npz.write_npz,
     **dict.fromkeys(USD_EXTENSIONS, usd.write_usd_tets),
 }
@@ -303,7 +304,8 @@ def _read(
 def _reason(error: BaseException) -> str:
     """What a library says of a damaged file; NumPy's words for missing numbers are no one's but its own."""
     text = _first_line(error).rstrip(".")
-    is_short = any(word in text for word in ("could not broadcast", "cannot reshape", "buffer is smaller"))
+    signs = ("could not broadcast", "cannot reshape", "buffer is smaller", "mmap length is greater")
+    is_short = any(sign in text for sign in signs)
     return "fewer numbers than its header promises: truncated" if is_short else text
 
 

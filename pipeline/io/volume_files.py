@@ -1,4 +1,4 @@
-"""Tetrahedral meshes through meshio, guarded: Gmsh .msh, VTK .vtu and .vtk, Medit .mesh.
+"""Tetrahedral meshes: Gmsh .msh, Medit .mesh, and VTK .vtu and .vtk through meshio, guarded.
 
 meshio ends the process on a file that it cannot identify and writes text files with data that cannot be read
 back, so its readers are called one by one here, and only its binary writers are used. What compressed arrays
@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import base64
 import lzma
+import re
 import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +22,15 @@ from numpy.typing import NDArray
 from pipeline.errors import InputError
 from pipeline.io.geometry import Geometry
 from pipeline.io.guard import read_guarded
+from pipeline.io.medit import read_medit
+from pipeline.io.msh_reader import read_msh
 from pipeline.types import TetMesh
 
 UNPACKED, UNPACKED_PER_BYTE = 1 << 28, 200
 """Most that the compressed arrays of a file may unpack to [byte]: a start, and so much per byte of it."""
 
 _LABELS = ("labels", "gmsh:physical", "medit:ref")
+"""Names of arrays that are read as labels; the first that is there."""
 
 
 def read_volume(path: Path) -> Geometry:
@@ -39,22 +45,33 @@ def read_volume(path: Path) -> Geometry:
     return read_cells(path)
 
 
+@dataclass
+class Cells:
+    """What a file holds, by blocks of one kind."""
+
+    points: NDArray[Any]
+    """Shape (n, d)."""
+    blocks: list[tuple[str, NDArray[Any], NDArray[Any] | None]]
+    """Kind as meshio names it, rows of points (e, k), and labels (e,) where the file has them."""
+    notes: list[tuple[str, int, str]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
 def read_cells(path: str | Path) -> Geometry:
     """Read in this process; see `read_volume`."""
     path = Path(path)
-    mesh = _reader(path.suffix.lower())(str(path))
-    raw = Geometry(np.asarray(mesh.points, dtype=np.float64))
+    found = {".msh": _of_msh, ".mesh": _of_medit}.get(path.suffix.lower(), _of_vtk)(path)
+    raw = Geometry(np.asarray(found.points, dtype=np.float64), notes=found.notes, warnings=found.warnings)
     tets, labels, polygons = [], [], []
     others: dict[str, int] = {}
-    for k, block in enumerate(mesh.cells):
-        data = np.asarray(block.data)
-        if block.type == "tetra":
-            tets.append(data)
-            labels.append(_block_labels(mesh, k, len(data)))
-        elif block.type in ("triangle", "quad"):
-            polygons.append(data)
-        elif block.type not in ("vertex", "line"):
-            others[block.type] = others.get(block.type, 0) + len(data)
+    for kind, rows, label in found.blocks:
+        if kind == "tetra":
+            tets.append(rows)
+            labels.append(label)
+        elif kind in ("triangle", "quad"):
+            polygons.append(rows)
+        elif kind not in ("vertex", "line"):
+            others[kind] = others.get(kind, 0) + len(rows)
     for kind, count in others.items():
         raw.notes.append((f"cells_ignored_{kind}", count, f"cells of type {kind}, not read"))
     if tets:
@@ -67,6 +84,41 @@ def read_cells(path: str | Path) -> Geometry:
     elif others:
         raise InputError(f"no linear tetrahedra; found {', '.join(sorted(others))}; split them into tets")
     return raw
+
+
+def _of_msh(path: Path) -> Cells:
+    found = read_msh(path)
+    labels = iter(found.labels("tetra"))
+    blocks = [(b.kind, b.nodes, _whole(next(labels)) if b.kind == "tetra" else None) for b in found.blocks]
+    return Cells(found.points, blocks)
+
+
+def _of_medit(path: Path) -> Cells:
+    points, blocks, others = read_medit(path)
+    named = [name for name in others if name]
+    notes = [("sections_ignored", len(named), f"sections that are not read ({', '.join(named)})")]
+    is_cut = len(named) < len(others)
+    return Cells(points, list(blocks), notes, [f"{path.name} has no End: is it truncated?"] if is_cut else [])
+
+
+def _of_vtk(path: Path) -> Cells:
+    mesh = _reader(path.suffix.lower())(str(path))
+    blocks = [
+        (block.type, np.asarray(block.data), _block_labels(mesh, k, len(block.data)))
+        for k, block in enumerate(mesh.cells)
+    ]
+    return Cells(mesh.points, blocks, [_unread(mesh.cell_data)])
+
+
+def _unread(arrays: Mapping[str, Sequence[Any]]) -> tuple[str, int, str]:
+    """Note of whole numbers per cell that are left out: they may be what the user takes for labels."""
+    names = [
+        name
+        for name, parts in arrays.items()
+        if name not in (*_LABELS, "gmsh:geometrical") and all(np.asarray(p).dtype.kind in "iu" for p in parts)
+    ]
+    text = f"arrays of whole numbers per cell, not read ({', '.join(names[:5])}); labels are called labels"
+    return "cell_arrays_ignored", len(names), text
 
 
 def write_vtu(path: Path, mesh: TetMesh, cell_data: dict[str, NDArray[Any]] | None = None) -> None:
@@ -83,25 +135,12 @@ def write_vtk(path: Path, mesh: TetMesh, cell_data: dict[str, NDArray[Any]] | No
     meshio.vtk.write(str(path), _meshio_mesh(mesh, cell_data))
 
 
-def write_medit(path: Path, mesh: TetMesh) -> None:
-    """Write Medit text: points with 17 significant digits, labels as references (0 where there are none)."""
-    labels = np.zeros(len(mesh.tets), dtype=np.int32) if mesh.labels is None else mesh.labels
-    with open(path, "w", encoding="ascii") as file:
-        file.write(f"MeshVersionFormatted 2\n\nDimension 3\n\nVertices\n{len(mesh.points)}\n")
-        np.savetxt(file, mesh.points, fmt="%.17g %.17g %.17g 0")
-        file.write(f"\nTetrahedra\n{len(mesh.tets)}\n")
-        np.savetxt(file, np.column_stack([mesh.tets + 1, labels]), fmt="%d")
-        file.write("\nEnd\n")
-
-
 def _reader(suffix: str) -> Any:
     import meshio
 
     return {
-        ".msh": meshio.gmsh.read,
         ".vtu": _read_vtu,
         ".vtk": meshio.vtk.read,
-        ".mesh": meshio.medit.read,
     }[suffix]
 
 
@@ -119,6 +158,9 @@ def _read_vtu(name: str) -> Any:
     import meshio
     from meshio.vtu._vtu import VtuReader, vtu_to_numpy_type
 
+    pieces = len(re.findall(rb"<Piece[\s>]", Path(name).read_bytes()))
+    if pieces > 1:  # of which meshio keeps the cells of the last one
+        raise InputError(f"holds {pieces} pieces, and one is read: merge them (ParaView: Merge Blocks)")
     budget = UNPACKED + UNPACKED_PER_BYTE * Path(name).stat().st_size
 
     class BoundedReader(VtuReader):
@@ -169,9 +211,13 @@ def _characters(count: int) -> int:
 def _block_labels(mesh: Any, block: int, count: int) -> NDArray[np.int32] | None:
     for name in _LABELS:
         if name in mesh.cell_data:
-            values = np.asarray(mesh.cell_data[name][block]).reshape(count)
-            return values.astype(np.int32) if np.isfinite(values).all() else None
+            return _whole(np.asarray(mesh.cell_data[name][block]).reshape(count))
     return None
+
+
+def _whole(values: NDArray[Any] | None) -> NDArray[np.int32] | None:
+    """Labels as whole numbers; None where some are not finite."""
+    return None if values is None or not np.isfinite(values).all() else values.astype(np.int32)
 
 
 def cell_data_difference(path: Path, mesh: TetMesh, cell_data: dict[str, NDArray[Any]]) -> str:
