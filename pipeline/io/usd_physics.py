@@ -77,13 +77,17 @@ def named_material(stage: Any, prim: Any) -> str | None:
         stage: Gives the units.
         prim: With the material, bound for physics or for all purposes.
     """
-    from pxr import UsdGeom, UsdPhysics, UsdShade
+    from pxr import UsdGeom
+
+    if not _binds(prim):  # the modules for materials take as long to load as a million tets
+        return None
+    from pxr import UsdShade
 
     bound = UsdShade.MaterialBindingAPI(prim).ComputeBoundMaterial("physics")[0]
     if not bound:
         return None
     length = float(UsdGeom.GetStageMetersPerUnit(stage))
-    mass = float(UsdPhysics.GetStageKilogramsPerUnit(stage))
+    mass = float(stage.GetMetadata("kilogramsPerUnit") or 1.0)
     factors = {"density": mass / length**3, "youngs_modulus": mass / length, "poissons_ratio": 1.0}
     units = {"density": " kg/m^3", "youngs_modulus": " Pa", "poissons_ratio": ""}
     for names in PHYSICS.values():
@@ -95,3 +99,12 @@ def named_material(stage: Any, prim: Any) -> str | None:
         if found:
             return f"{bound.GetPath()}: {', '.join(found)}"
     return None
+
+
+def _binds(prim: Any) -> bool:
+    """Whether a material is bound to a prim, to one above it, or by a collection there."""
+    while prim:
+        if any(name.startswith("material:binding") for name in prim.GetAuthoredPropertyNames()):
+            return True
+        prim = prim.GetParent()
+    return False
