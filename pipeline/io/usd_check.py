@@ -23,6 +23,7 @@ from pipeline.errors import InputError
 from pipeline.io.artifacts import to_json
 from pipeline.io.atomic import atomic_write_text
 from pipeline.io.guard import read_guarded
+from pipeline.io.usd_left_out import incomplete, other_units
 
 SEVERITIES = ("error", "warning", "info")
 LISTED = 10
@@ -223,6 +224,10 @@ def _check_stage(stage: Any, findings: Findings) -> None:
         findings.warning(
             "several-roots", f"{len(roots)} root prims: a reference brings the default one alone"
         )
+    for text in incomplete(stage):
+        findings.error("incomplete", text)
+    for text in other_units(stage):
+        findings.warning("other-unit", text)
     for layer in stage.GetUsedLayers():
         for name in layer.GetCompositionAssetDependencies():
             if Path(name).is_absolute() or name[1:2] == ":":

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from pipeline.errors import InputError
 from pipeline.io.geometry import Geometry, merge_geometries
 from pipeline.io.guard import read_guarded
+from pipeline.io.usd_left_out import incomplete, is_shown, left_out, other_units
 from pipeline.io.usd_look import read_look
 from pipeline.io.usd_physics import named_material
 from pipeline.types import Frame
@@ -66,12 +67,42 @@ def read_stage(
         raise InputError(f"damaged, or not a USD file: {tf_message(error)}") from error
 
 
+Part = tuple[Geometry, Any]
+"""What was read of a prim, and the prim."""
+
+
 def _geometry(stage: Any, name: str, want: str, largest: bool, prim: str | None) -> Geometry:
+    root = stage.GetPseudoRoot() if prim is None else _prim_at(stage, prim)
+    found = _parts(stage, name, root)
+    order = ["tets", "surface", "points"] if want == "any" else [want, "surface", "tets", "points"]
+    kind = next((kind for kind in order if found[kind]), None)
+    lost = incomplete(stage)
+    if kind is None:
+        left = [f"{text}: {count:,}" for _, count, text in left_out(root, ()) if count]
+        reasons = [f"{name} is incomplete: {lost[0]}"] if lost else left
+        raise InputError(
+            "; ".join(["no usable geometry: no Mesh, TetMesh or Points prim with points", *reasons])
+        )
+    parts, hidden = _shown(found[kind]) if kind == "surface" and prim is None else (found[kind], [])
+    pieces = [raw for raw, _ in parts]
+    raw = max(pieces, key=lambda piece: len(piece.points)) if largest else merge_geometries(pieces)
+    if len(parts) > 1:
+        what = "prims of the stage left out" if largest else "prims of the stage read as one"
+        raw.notes.append(("prims_left_out" if largest else "prims_merged", len(parts) - largest, what))
+    what = "invisible, proxy or guide meshes of the stage, not read"
+    raw.notes.append(("prims_hidden", len(hidden), what))
+    raw.notes += left_out(root, [gprim for _, gprim in parts], [gprim for _, gprim in hidden])
+    raw.warnings += [f"{name} is incomplete: {text}" for text in lost[:_LISTED]]
+    raw.warnings += [f"{name}: {text}" for text in other_units(stage)[:_LISTED]]
+    _set_frame(raw, stage, name)
+    return raw
+
+
+def _parts(stage: Any, name: str, root: Any) -> dict[str, list[Part]]:
+    """All prims with points at or below `root`, by what they hold."""
     from pxr import UsdGeom
 
-    root = stage.GetPseudoRoot() if prim is None else _prim_at(stage, prim)
-    found: dict[str, list[Geometry]] = {"tets": [], "surface": [], "points": []}
-    shown: list[bool] = []
+    found: dict[str, list[Part]] = {"tets": [], "surface": [], "points": []}
     for gprim, matrix in _placed(root, _xform_cache(root)):
         raw = _points(gprim, matrix)
         if raw is None:
@@ -88,33 +119,24 @@ def _geometry(stage: Any, name: str, want: str, largest: bool, prim: str | None)
             tets = _value(gprim.GetAttribute("tetraIndices"))
             if tets is not None and len(tets):
                 rows = _rows_of_four(gprim, "tetraIndices", tets)
-                found["tets"].append(Geometry(raw.points, tets=_turned(rows) if mirrored else rows))
+                part = Geometry(raw.points, tets=_turned(rows) if mirrored else rows)
+                found["tets"].append((part, gprim))
             _mesh_prim(gprim, raw, mirrored)
         elif not gprim.IsA(UsdGeom.Points):
             continue
         kind = "tets" if raw.has_tets else "surface" if raw.has_faces else "points"
         if gprim.IsA(UsdGeom.Points) or kind != "points":
-            found[kind].append(raw)
-            if kind == "surface":
-                shown.append(_is_shown(gprim))
-    if prim is None and any(shown) and not all(shown):
-        found["surface"] = [raw for raw, visible in zip(found["surface"], shown) if visible]
-        hidden = (
-            "prims_hidden",
-            len(shown) - sum(shown),
-            "invisible, proxy or guide meshes of the stage, not read",
-        )
-        found["surface"][0].notes.append(hidden)
-    order = ["tets", "surface", "points"] if want == "any" else [want, "surface", "tets", "points"]
-    parts = next((found[kind] for kind in order if found[kind]), None)
-    if parts is None:
-        raise InputError("no usable geometry: the stage has no Mesh, TetMesh or Points prim with points")
-    raw = max(parts, key=lambda g: len(g.points)) if largest else merge_geometries(parts)
-    if len(parts) > 1:
-        what = "prims of the stage left out" if largest else "prims of the stage read as one"
-        raw.notes.append(("prims_left_out" if largest else "prims_merged", len(parts) - largest, what))
-    _set_frame(raw, stage, name)
-    return raw
+            found[kind].append((raw, gprim))
+    return found
+
+
+def _shown(parts: list[Part]) -> tuple[list[Part], list[Part]]:
+    """Tell what a viewer draws from what it hides; where it hides all, all counts as shown."""
+    visible = [is_shown(gprim) for _, gprim in parts]
+    if not any(visible):
+        return parts, []
+    hidden = [part for part, seen in zip(parts, visible) if not seen]
+    return [part for part, seen in zip(parts, visible) if seen], hidden
 
 
 def tf_message(error: Exception) -> str:
@@ -194,14 +216,19 @@ def _instances(prim: Any, cache: Any) -> Iterator[tuple[Any, Matrix]]:
     instancer = UsdGeom.PointInstancer(prim)
     time = cache.GetTime()
     index = instancer.GetProtoIndicesAttr().Get(time) or []
+    targets = instancer.GetPrototypesRel().GetTargets()
+    if len(index) and not 0 <= min(index) <= max(index) < len(targets):
+        raise InputError(
+            f"{prim.GetPath()}: protoIndices go from {min(index)} to {max(index)}, and there are "
+            f"{len(targets)} prototypes; the stage is damaged: write it again"
+        )
     mask = instancer.ComputeMaskAtTime(time)
     matrices = instancer.ComputeInstanceTransformsAtTime(
         time, time, UsdGeom.PointInstancer.IncludeProtoXform, UsdGeom.PointInstancer.IgnoreMask
     )
     world = np.array(cache.GetLocalToWorldTransform(prim))
-    targets = instancer.GetPrototypesRel().GetTargets()
     for k, (proto, matrix) in enumerate(zip(index, matrices)):
-        if (len(mask) and not mask[k]) or not 0 <= proto < len(targets):
+        if len(mask) and not mask[k]:
             continue
         top = prim.GetStage().GetPrimAtPath(targets[proto])
         if not top:
@@ -294,15 +321,6 @@ def _mesh_prim(prim: Any, raw: Geometry, mirrored: bool) -> None:
             raw.texture_coordinates = raw.texture_coordinates[turned]
 
 
-def _is_shown(prim: Any) -> bool:
-    """Whether a viewer draws the prim: visible, and not a stand-in for another."""
-    from pxr import UsdGeom
-
-    imageable, tokens = UsdGeom.Imageable(prim), UsdGeom.Tokens
-    purpose = imageable.ComputePurpose()
-    return imageable.ComputeVisibility() != tokens.invisible and purpose not in (tokens.guide, tokens.proxy)
-
-
 def _set_frame(raw: Geometry, stage: Any, name: str) -> None:
     from pxr import UsdGeom
 
@@ -313,7 +331,10 @@ def _set_frame(raw: Geometry, stage: Any, name: str) -> None:
     up = str(UsdGeom.GetStageUpAxis(stage))
     if up not in ("Y", "Z"):
         raise InputError(f"upAxis is {up!r}; USD knows Y and Z: turn the stage")
-    raw.frame = Frame(float(UsdGeom.GetStageMetersPerUnit(stage)), up.lower())
+    unit = float(UsdGeom.GetStageMetersPerUnit(stage))
+    if not 0 < unit < np.inf:
+        raise InputError(f"metersPerUnit is {unit:g}; write the right unit into the stage")
+    raw.frame = Frame(unit, up.lower())
 
 
 def _value(attribute: Any) -> Any:

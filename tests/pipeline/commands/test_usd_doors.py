@@ -194,7 +194,7 @@ DEFECTS: dict[str, tuple[Callable[[UsdGeom.TetMesh], object], str]] = {
     "nan": (lambda p: change(p.GetPointsAttr(), 5, [math.nan, 0, 0]), "NaN or infinite"),
     "flat": (lambda p: UsdGeom.Xformable(p).AddScaleOp().Set(Gf.Vec3f(1, 1, 0)), "flat"),
     "axis": (lambda p: p.GetPrim().GetStage().SetMetadata("upAxis", "X"), "upAxis is 'X'"),
-    "unit": (lambda p: p.GetPrim().GetStage().SetMetadata("metersPerUnit", -1.0), "positive number"),
+    "unit": (lambda p: p.GetPrim().GetStage().SetMetadata("metersPerUnit", -1.0), "metersPerUnit is"),
 }
 
 
