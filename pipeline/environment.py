@@ -14,7 +14,7 @@ from pathlib import Path
 from pipeline.context import log
 from pipeline.errors import InputError
 
-PACKAGES = ("warp-lang", "numpy", "scipy", "meshio", "trimesh", "usd-core", "hydra-core")
+PACKAGES = ("warp-lang", "numpy", "scipy", "meshio", "usd-core", "hydra-core")
 
 
 NO_DRIVER = b"Could not find or load the NVIDIA CUDA driver"

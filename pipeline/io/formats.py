@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.context import RunContext
 from pipeline.errors import InputError, InvalidMeshError, OutputError
-from pipeline.io import glb, npz, ply, point_files, surface_files, usd, usd_stage, volume_files
+from pipeline.io import glb, npz, ply, point_files, stl, surface_files, usd, usd_stage, volume_files
 from pipeline.io.atomic import atomic_path
 from pipeline.io.geometry import Geometry, to_point_cloud, to_surface_mesh, to_tet_mesh, vertex_colors
 from pipeline.io.medit import write_medit
@@ -36,7 +36,7 @@ READERS: dict[str, Callable[[Path], Geometry]] = {
     ".npz": npz.read_npz,
     ".obj": surface_files.read_obj,
     ".off": surface_files.read_off,
-    ".stl": surface_files.read_stl,
+    ".stl": stl.read_stl,
     ".glb": glb.read_glb,
     ".msh": volume_files.read_volume,
     ".vtu": volume_files.read_volume,
@@ -59,7 +59,7 @@ SURFACE_WRITERS: dict[str, Callable[..., None]] = {
     ),
     ".obj": surface_files.write_obj,
     ".off": surface_files.write_off,
-    ".stl": surface_files.write_stl,
+    ".stl": stl.write_stl,
     ".glb": glb.write_glb,
     ".npz": npz.write_npz,
     **dict.fromkeys(USD_EXTENSIONS, usd.write_usd_surface),

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from pipeline.io.geometry import Geometry, vertex_colors
-from pipeline.io.surface_files import weld
+from pipeline.io.stl import weld
 from pipeline.types import Frame, SurfaceMesh
 
 FRAME = Frame(1.0, "y")
@@ -148,7 +148,27 @@ def read_glb(path: Path) -> Geometry:
         more = len({name for name in textures if name}) - 1
         raw.notes.append(("textures_ignored", max(more, 0), "textures besides the first one, not read"))
     raw.notes.append(("primitives_ignored", skipped, "lines, points or strips, not read"))
+    raw.notes += _left_out(document)
     return raw
+
+
+def _left_out(document: dict[str, Any]) -> list[tuple[str, int, str]]:
+    """Notes on what a viewer shows and is not read, or not as it is shown."""
+    nodes, meshes = document.get("nodes", []), document.get("meshes", [])
+    scenes = len(document.get("scenes", []))
+    instanced = sum("EXT_mesh_gpu_instancing" in node.get("extensions", {}) for node in nodes)
+    morphed = sum(any("targets" in part for part in mesh.get("primitives", [])) for mesh in meshes)
+    return [
+        ("scenes_ignored", max(scenes - 1, 0), "scenes besides the default one, not read"),
+        ("instances_ignored", instanced, "nodes with instances of an extension: each read once"),
+        (
+            "skins_ignored",
+            sum("skin" in node for node in nodes),
+            "nodes with a skeleton: read in their bind pose",
+        ),
+        ("morphs_ignored", morphed, "meshes with morph targets: read as they are before them"),
+        ("animations_ignored", len(document.get("animations", [])), "animations: nodes are read at rest"),
+    ]
 
 
 def image_of(path: Path, index: int) -> tuple[bytes, str]:
@@ -242,15 +262,17 @@ def _placed_meshes(document: dict[str, Any]) -> list[tuple[dict[str, Any], NDArr
     """Meshes of the default scene with their matrix to the world, shape (4, 4)."""
     nodes = document.get("nodes", [])
     scenes = document.get("scenes", [])
-    roots = scenes[document.get("scene", 0)].get("nodes", []) if scenes else range(len(nodes))
+    children = {child for node in nodes for child in node.get("children", [])}
+    without_parent = [index for index in range(len(nodes)) if index not in children]
+    roots = scenes[document.get("scene", 0)].get("nodes", []) if scenes else without_parent
     result = []
     pending = [(node, np.eye(4), 0) for node in roots]
     visited = 0
     while pending:
         index, parent, depth = pending.pop()
         visited += 1
-        if depth > _MAX_DEPTH or visited > len(nodes):
-            raise InputError("its nodes do not form a tree; the file is damaged")
+        if depth > _MAX_DEPTH or visited > len(nodes) or not 0 <= index < len(nodes):
+            raise InputError("its nodes do not form a tree; the file is damaged: write it again")
         matrix = parent @ _local_matrix(nodes[index])
         if "mesh" in nodes[index]:
             result.append((document["meshes"][nodes[index]["mesh"]], matrix))
@@ -278,7 +300,8 @@ def _accessor(document: dict[str, Any], binary: bytes, index: int, width: int) -
     """Values of an accessor, shape (count, width)."""
     accessor = document["accessors"][index]
     if _WIDTHS.get(accessor["type"]) != width or "sparse" in accessor or "bufferView" not in accessor:
-        raise InputError(f"accessor {index} is of a kind that is not read ({accessor['type']})")
+        kind = "sparse" if "sparse" in accessor else accessor["type"]
+        raise InputError(f"accessor {index} is of a kind that is not read ({kind}); write plain arrays")
     view = document["bufferViews"][accessor["bufferView"]]
     if view.get("buffer", 0) != 0 or "uri" in document["buffers"][0]:
         raise InputError("its data lies in another file; write one .glb file")

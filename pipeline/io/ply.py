@@ -76,6 +76,9 @@ def read_ply(path: Path) -> Geometry:
     if sizes is not None:
         raw.face_sizes, raw.face_vertices = face[sizes]
         _read_texture(raw, vertex, face, content[:body], path)
+    others = {e.name: e.count for e in elements if e.name != "vertex" and (e.name != "face" or sizes is None)}
+    words = ", ".join(f"{count:,} {name}" for name, count in others.items() if count)
+    raw.notes.append(("elements_ignored", sum(others.values()), f"other elements, not read ({words})"))
     return raw
 
 

@@ -7,6 +7,7 @@ up to 255 (and not all 0 or 1) are colours. An .npy array has 2, 3 or 6 columns 
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,9 @@ from pipeline.types import PointCloud
 
 def read_xyz(path: Path) -> Geometry:
     """Read columns separated by white space, commas or semicolons; # and // start comments."""
-    text = path.read_bytes().decode("utf-8-sig")
+    text = path.read_bytes().decode("utf-8-sig", errors="replace")
+    if _has_decimal_commas(text):
+        raise InputError("its numbers have decimal commas (0,5); write them with points (0.5)")
     text = text.replace(",", " ").replace(";", " ").replace("//", "#")
     if not any(line.split("#", 1)[0].strip() for line in text.splitlines()):
         raise InputError("no usable geometry: no line holds numbers")
@@ -87,6 +90,15 @@ def _from_columns(table: NDArray[np.float64], allowed: tuple[int, ...]) -> Geome
         colors = table[:, 6:]
         raw.colors = linear_colors(colors.astype(np.uint8) if _are_bytes(colors) else colors)
     return raw
+
+
+def _has_decimal_commas(text: str) -> bool:
+    """Whether the first line of numbers has a comma within each number, and something else between them."""
+    for line in text.splitlines():
+        words = re.split(r"[\s;]+", re.split(r"#|//", line)[0].strip())
+        if words != [""]:
+            return len(words) > 1 and all(re.fullmatch(r"[-+]?\d+,\d+(e[-+]?\d+)?", w, re.I) for w in words)
+    return False
 
 
 def _are_bytes(columns: NDArray[np.float64]) -> bool:

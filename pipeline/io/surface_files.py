@@ -1,12 +1,9 @@
-"""Surfaces: Wavefront OBJ, OFF and STL.
-
-OBJ and OFF are read here, because a library that splits vertices at texture seams would tear the surface
-open; STL goes through trimesh, and its corners are welded where coordinates are equal.
-"""
+"""Surfaces: Wavefront OBJ and OFF, whose vertices stay as they are; STL is in `stl`."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -18,18 +15,25 @@ from pipeline.io.obj_look import read_obj_look
 from pipeline.rendering.colormap import to_srgb
 from pipeline.types import SurfaceMesh
 
+_OTHER_ELEMENTS = ("l", "p", "fo", "curv", "curv2", "surf")
+"""What OBJ has besides faces."""
+
 
 def read_obj(path: Path) -> Geometry:
     """Read v and f lines (polygons, negative indices) and what the file says of the look; no normals."""
-    text = path.read_bytes().decode("utf-8", errors="replace").replace("\\\r\n", " ").replace("\\\n", " ")
+    text = path.read_bytes().decode("utf-8-sig", errors="replace")
+    text = text.replace("\\\r\n", " ").replace("\\\n", " ")
     vertex_lines, face_lines, seen = [], [], []
+    others: Counter[str] = Counter()
     for line in text.splitlines():
-        head = line[:2]
-        if head in ("v ", "v\t"):
-            vertex_lines.append(line[2:])
-        elif head in ("f ", "f\t"):
-            face_lines.append(line[2:].split("#", 1)[0])
+        head, _, rest = line.strip().replace("\t", " ").partition(" ")
+        if head == "v":
+            vertex_lines.append(rest)
+        elif head == "f":
+            face_lines.append(rest.split("#", 1)[0])
             seen.append(len(vertex_lines))
+        elif head in _OTHER_ELEMENTS:
+            others[head] += 1
     if not vertex_lines:
         raise InputError("no line starts with 'v ': no vertices, or not an OBJ file; export it again")
     points = _coordinates(vertex_lines)
@@ -43,6 +47,10 @@ def read_obj(path: Path) -> Geometry:
     look = read_obj_look(text, vertex_lines, path.parent)
     raw.colors, raw.texture_coordinates, raw.texture = look.colors, look.texture_coordinates, look.texture
     raw.notes += look.notes
+    words = ", ".join(f"{count:,} {head}" for head, count in others.items())
+    raw.notes.append(
+        ("elements_ignored", others.total(), f"lines, points, curves and such, not read ({words})")
+    )
     return raw
 
 
@@ -64,7 +72,7 @@ def write_obj(path: Path, mesh: SurfaceMesh, normals: NDArray[np.float64] | None
 
 def read_off(path: Path) -> Geometry:
     """Read text OFF (also COFF, NOFF, whose extra numbers are left out)."""
-    text = path.read_bytes().decode("utf-8", errors="replace")
+    text = path.read_bytes().decode("utf-8-sig", errors="replace")
     lines = [line for line in (row.split("#", 1)[0].strip() for row in text.splitlines()) if line]
     if not lines or not re.match(r"(ST)?C?N?OFF\b", lines[0]):
         raise InputError("does not start with OFF: not a text OFF file; export it as text OFF, or as PLY")
@@ -91,56 +99,6 @@ def write_off(path: Path, mesh: SurfaceMesh) -> None:
         np.savetxt(file, mesh.faces, fmt="3 %d %d %d")
 
 
-def read_stl(path: Path) -> Geometry:
-    """Read binary or text STL and weld corners with equal coordinates."""
-    import trimesh
-
-    size = path.stat().st_size
-    with open(path, "rb") as file:
-        head = file.read(84)
-    if not head.lstrip().startswith(b"solid"):
-        if len(head) < 84:
-            raise InputError("too short for an STL file; export it again")
-        wanted = 84 + 50 * int(np.frombuffer(head, "<u4", 1, 80)[0])
-        if wanted != size:
-            raise InputError(
-                f"the header promises {wanted:,} bytes, the file has {size:,}: truncated, or not STL"
-            )
-    with open(path, "rb") as file:
-        loaded = trimesh.exchange.stl.load_stl(file)
-    corners = _corners(loaded)
-    points, row = weld(corners)
-    raw = Geometry.of_triangles(points, row.reshape(-1, 3))
-    raw.notes.append(("points_welded", len(corners) - len(points), "equal corners of STL triangles welded"))
-    return raw
-
-
-def write_stl(path: Path, mesh: SurfaceMesh) -> None:
-    """Write binary STL: single precision, no connectivity."""
-    corners = mesh.points[mesh.faces].astype(np.float32)
-    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    length = np.linalg.norm(normals, axis=1, keepdims=True)
-    record = np.zeros(
-        len(corners), dtype=[("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")]
-    )
-    record["normal"] = np.divide(normals, length, out=np.zeros_like(normals), where=length > 0)
-    record["corners"] = corners
-    with open(path, "wb") as file:
-        file.write(b"binary STL written by simmesh".ljust(80))
-        file.write(np.array(len(corners), dtype="<u4").tobytes())
-        file.write(record.tobytes())
-
-
-def weld(corners: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Merge equal corners, shape (c, 3), in order of appearance; return points and the row of each (c,)."""
-    keyed = np.ascontiguousarray(corners, dtype=np.float64) + 0.0  # -0.0 and 0.0 are one coordinate
-    _, first, inverse = np.unique(keyed, axis=0, return_index=True, return_inverse=True)
-    order = np.argsort(first, kind="stable")
-    rank = np.empty(len(order), dtype=np.int64)
-    rank[order] = np.arange(len(order))
-    return keyed[first[order]], rank[inverse.reshape(-1)]
-
-
 def _coordinates(lines: list[str]) -> NDArray[np.float64]:
     """Parse the first three numbers of each line, shape (n, 3)."""
     rows = [line.split()[:3] for line in lines]
@@ -148,14 +106,3 @@ def _coordinates(lines: list[str]) -> NDArray[np.float64]:
     if short is not None:
         raise InputError(f"vertex {short + 1} has {len(rows[short])} coordinates, expected 3")
     return np.array(rows, dtype=np.float64).reshape(-1, 3)
-
-
-def _corners(loaded: dict) -> NDArray[np.float64]:
-    """Corners of all triangles that trimesh found, shape (3 f, 3); text STL may hold several solids."""
-    solids = list(loaded["geometry"].values()) if "geometry" in loaded else [loaded]
-    with np.errstate(invalid="ignore"):  # damaged numbers are refused later, with their rows
-        parts = [np.asarray(s["vertices"], np.float64)[np.asarray(s["faces"]).reshape(-1)] for s in solids]
-    corners = np.concatenate(parts) if parts else np.zeros((0, 3))
-    if not len(corners):
-        raise InputError("no usable geometry: no triangles")
-    return corners
