@@ -23,7 +23,8 @@ import numpy as np
 from scipy.sparse import coo_array, csc_matrix, csr_array, csr_matrix, identity, vstack
 
 from sim.block_matrix import BlockMatrix
-from sim.linear_solver import FILL_LIMIT, LARGE, Elimination, factor_as_ordered
+from sim.elimination import Elimination, factor_as_ordered
+from sim.linear_solver import FILL_LIMIT, LARGE
 from sim.model import Floats, SoftBodyModel
 from sim.quadratic import QuadraticModel, elastic_of, refine_degree
 

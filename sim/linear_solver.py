@@ -7,27 +7,29 @@ earlier matrix is a preconditioner for the next ones, until it is too old.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 import warp as wp
 from numpy.typing import NDArray
-from scipy.sparse import bsr_matrix, csc_matrix, identity
-from scipy.sparse.linalg import SuperLU, splu
+from scipy.sparse import bsr_matrix, csc_matrix
+from scipy.sparse.linalg import SuperLU
 
 from sim.block_matrix import BlockMatrix
 from sim.conjugate_gradient import ConjugateGradient
+from sim.elimination import Elimination, factor_as_ordered
 
 Floats = NDArray[np.float64]
+Solve = Callable[[Floats], Floats]
 
 SMALL, LARGE = 3000, 50000
 """Up to so many vertices "auto" factors on the CPU, whatever the fill; above so many it does not count it."""
-FILL_LIMIT = 16.0
+FILL_LIMIT = 12.0
 """Above so many entries of L for each one of A "auto" takes CG on the CPU too: a solve with L and U then
-costs more than the iterations that it saves. A solid cube is above from some 70,000 tets, others later."""
-_SOLVE_RATE = 0.3
-"""Multiplications a second of a solve over those of a factorisation, measured: 0.23 to 0.45."""
+costs more than the iterations that it saves. A solid cube is above from some 45,000 tets, others later."""
+_AS_DIRECT = 1e-12
+"""Residual, over the right-hand side, of a solve with the factor of its own matrix, in float32 too."""
 
 
 class LinearSolver(Protocol):
@@ -44,53 +46,6 @@ class LinearSolver(Protocol):
         Raises:
             ArithmeticError: The matrix is singular or not finite, or the iteration did not end.
         """
-
-
-@dataclass(frozen=True)
-class Elimination:
-    """What a factorisation of a pattern will be."""
-
-    order: NDArray[np.int64]
-    """Of the scalar unknowns, such that it stays sparse, shape (3 n,)."""
-    fill: float
-    """Entries of L for each one of A."""
-    solves: float
-    """Solves that take the time of the factorisation."""
-
-    @staticmethod
-    def of(offsets: NDArray[np.int32], columns: NDArray[np.int32]) -> Elimination:
-        """Order the vertices by minimum degree on the graph of blocks.
-
-        This is a ninth of the work of ordering the scalar matrix, and less fill.
-
-        Args:
-            offsets: First block of each row, shape (n + 1,).
-            columns: Column of each block.
-        """
-        n = len(offsets) - 1
-        graph = csc_matrix((np.ones(len(columns)), columns, offsets), shape=(n, n))
-        dominant = csc_matrix(graph + float(np.diff(offsets).max()) * identity(n, format="csc"))
-        factor = factor_as_ordered(dominant, "MMD_AT_PLUS_A")
-        order = np.argsort(factor.perm_c)
-        count = 3.0 * np.diff(factor.L.indptr)
-        return Elimination(
-            (3 * order[:, None] + np.arange(3)).ravel(),
-            float(count.sum()) / 3.0 / len(columns),
-            # Column by column, of L and U: count^2 multiplications, and 2 count in each solve.
-            _SOLVE_RATE * float((count**2).sum() / (2.0 * count.sum())),
-        )
-
-
-def factor_as_ordered(matrix: csc_matrix, order: Literal["NATURAL", "MMD_AT_PLUS_A"] = "NATURAL") -> SuperLU:
-    """Factor a symmetric positive definite matrix without pivoting.
-
-    Raises:
-        ArithmeticError: The matrix is singular or not finite.
-    """
-    try:
-        return splu(matrix, permc_spec=order, diag_pivot_thresh=0.0, options={"SymmetricMode": True})
-    except RuntimeError as error:
-        raise ArithmeticError(f"the matrix cannot be factored: {error}") from error
 
 
 class DirectSolver:
@@ -137,13 +92,18 @@ class DirectSolver:
 class LaggedSolver(DirectSolver):
     """CG with the LU of an earlier matrix as preconditioner; factors anew when that takes long.
 
-    Source: Knoll & Keyes 2004, Jacobian-free Newton-Krylov methods, section 3.2, for lagged preconditioners.
+    The LU is one of float32, of half the memory and time, as long as that is exact enough.
+
+    Source: Knoll & Keyes 2004, Jacobian-free Newton-Krylov methods, section 3.2, for lagged preconditioners;
+    Carson & Higham 2018, Accelerating the solution of linear systems by iterative refinement in three
+    precisions, for those of low precision.
     """
 
     def __init__(self, matrix: BlockMatrix, elimination: Elimination | None = None) -> None:
         super().__init__(matrix, elimination)
-        self._earlier: SuperLU | None = None
+        self._earlier: Solve | None = None
         self._solves, self._steps = 0, 0
+        self._is_single_enough = True
 
     def solve(self, b: wp.array, out: wp.array, tolerance: float = 1e-10, *, is_definite: bool = True) -> int:
         self._read()
@@ -159,17 +119,34 @@ class LaggedSolver(DirectSolver):
             if x is not None:
                 self._write(x, out)
                 return steps
+        if self._is_single_enough and is_definite:
+            x, more = self._begin_single(right, min(tolerance, _AS_DIRECT))
+            steps += more
+            if x is not None:
+                self._write(x, out)
+                return steps
         factor = self._factor(is_definite)
         self._write(factor.solve(right), out)
-        self._earlier, self._solves, self._steps = factor, 1, 0
+        self._earlier, self._solves, self._steps = factor.solve, 1, 0
         return steps
 
+    def _begin_single(self, b: Floats, tolerance: float) -> tuple[Floats | None, int]:
+        """Factor in float32 and iterate; return the solution, None if that was no use, and the iterations."""
+        x, steps = None, 0
+        solve = factor_in_single(self._permuted)
+        if solve is not None:
+            x, steps = self._iterate(solve, b, tolerance, is_definite=True)
+        # Half of a factorisation is what float32 saves.
+        self._is_single_enough = x is not None and 2 * steps <= self._cost
+        self._earlier, self._solves, self._steps = solve if self._is_single_enough else None, 1, steps
+        return x, steps
+
     def _iterate(
-        self, factor: SuperLU, b: Floats, tolerance: float, is_definite: bool
+        self, solve: Solve, b: Floats, tolerance: float, is_definite: bool
     ) -> tuple[Floats | None, int]:
         """Return the solution, None if it took too long, and the iterations."""
         x, r = np.zeros_like(b), b.copy()
-        z = factor.solve(r)
+        z = solve(r)
         p, rz = z, _dot(r, z)
         enough = tolerance**2 * _dot(b, b)
         for step in range(1, self._cost + 1):
@@ -185,10 +162,39 @@ class LaggedSolver(DirectSolver):
             r -= rz / pq * q
             if _dot(r, r) <= enough:
                 return x, step
-            z = factor.solve(r)
+            z = solve(r)
             last, rz = rz, _dot(r, z)
             p = z + rz / last * p
         return None, self._cost
+
+
+def factor_in_single(matrix: csc_matrix) -> Solve | None:
+    """Return about the inverse of a symmetric positive definite matrix, from a factor in float32.
+
+    The diagonal is scaled to one first, which takes the units out.
+
+    Returns:
+        None where float32 does not tell the matrix from a singular one.
+    """
+    diagonal = matrix.diagonal()
+    if not (np.isfinite(diagonal).all() and diagonal.min() > 0.0):
+        return None
+    scale = 1.0 / np.sqrt(diagonal)
+    values = scale[matrix.indices] * matrix.data * np.repeat(scale, np.diff(matrix.indptr))
+    single = csc_matrix((values.astype(np.float32), matrix.indices, matrix.indptr), shape=matrix.shape)
+    try:
+        factor = factor_as_ordered(single)
+    except ArithmeticError:
+        return None
+
+    def solve(r: Floats) -> Floats:
+        scaled = scale * r
+        size = float(np.abs(scaled).max())
+        if not 0.0 < size < np.inf:
+            return scaled
+        return scale * (size * factor.solve((scaled / size).astype(np.float32)).astype(np.float64))
+
+    return solve
 
 
 def _dot(a: Floats, b: Floats) -> float:

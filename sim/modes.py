@@ -20,7 +20,7 @@ from scipy.sparse import bsr_matrix, csc_matrix, csr_matrix, diags, identity
 from scipy.sparse.linalg import eigsh
 
 from sim.block_matrix import BlockMatrix
-from sim.linear_solver import Elimination, factor_as_ordered
+from sim.elimination import Elimination, factor_as_ordered
 from sim.model import SoftBodyModel
 from sim.quadratic import elastic_of
 

@@ -27,8 +27,8 @@ from scipy.sparse.csgraph import connected_components
 
 from sim.block_matrix import BlockMatrix
 from sim.conjugate_gradient import ConjugateGradient
+from sim.elimination import Elimination, factor_as_ordered
 from sim.energy import Elastic
-from sim.linear_solver import Elimination, factor_as_ordered
 from sim.model import SoftBodyModel
 from sim.modes import (
     ZERO_MODE,
