@@ -58,7 +58,7 @@ class ElementError:
         self.model = model
         given = {f.name: getattr(model, f.name) for f in fields(SoftBodyModel)}
         self._linear = SoftBodyModel(**given)
-        self._quadratic = quadratic = refine_degree(model)
+        self.quadratic = quadratic = refine_degree(model)
         self._points = np.concatenate(list(quadratic.quadrature), axis=2)
         t, n, e = model.tet_count, quadratic.vertex_count, len(quadratic.edges)
         ones, nodes = np.ones(10 * t), quadratic.nodes.ravel()
@@ -77,8 +77,8 @@ class ElementError:
         start, energy, coarse = _solve(self._linear, load)
         if type(self.model) is not SoftBodyModel:
             _, energy, _ = _solve(self.model, load)
-        free, prolong = np.ceil(self._quadratic.at_nodes(load.free)), self._prolong
-        u, force = prolong @ start, _weight(self._quadratic, load)
+        free, prolong = np.ceil(self.quadratic.at_nodes(load.free)), self._prolong
+        u, force = prolong @ start, _weight(self.quadratic, load)
         product = self._multiply(u)
 
         def precondition(r: Floats) -> Floats:
@@ -90,7 +90,7 @@ class ElementError:
 
     def _multiply(self, u: Floats) -> Floats:
         """Return K u of the quadratic tets [N], shape (n, 3)."""
-        model = self._quadratic
+        model = self.quadratic
         D = (u[model.nodes].transpose(0, 2, 1) @ self._points).reshape(-1, 3, 4, 3).transpose(0, 2, 1, 3)
         weight = (0.25 * model.volumes)[:, None, None, None]
         mu, lam = (m[:, None, None, None] for m in (model.mu, model.lam))
@@ -101,7 +101,7 @@ class ElementError:
 
     def _diagonal(self) -> Floats:
         """Return the diagonal blocks of K [N/m], shape (n, 3, 3)."""
-        model = self._quadratic
+        model = self.quadratic
         g = self._points.reshape(-1, 10, 4, 3)
         outer = np.einsum("tnqi,tnqj->tnij", g, g)
         weight = (0.25 * model.volumes)[:, None, None, None]

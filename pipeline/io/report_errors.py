@@ -6,21 +6,26 @@ from pipeline.types import SimReport
 
 
 def error_bar(report: SimReport) -> str:
-    """Say how far the tets of the scenarios are from quadratic ones; empty where it was not estimated."""
-    found: dict[str, float] = {}
+    """Say how far values are from those of quadratic tets and of steps without end; empty where unknown."""
+    of_element: dict[str, float] = {}
+    of_steps: dict[str, float] = {}
     sag = report.metrics.get("sag_error")
     if isinstance(sag, int | float):
-        found["sag under own weight"] = -sag
+        of_element["sag under own weight"] = -sag
     for name, scenario in report.scenarios.items():
         estimate = scenario.get("error_estimate") or {}
+        label = f"{name}, {scenario.get('value_name', 'value')}"
         value = estimate.get("element")
         value = estimate.get("small") if value is None else value
-        if isinstance(value, int | float):
-            found[f"{name}, {scenario.get('value_name', 'value')}"] = value
-    if not found:
-        return ""
+        for found, number in ((of_element, value), (of_steps, estimate.get("steps"))):
+            if isinstance(number, int | float):
+                found[label] = number
     element = {"averaged": "linear tets with averaged volumes"}.get(
         report.metrics.get("element", ""), "linear tets"
     )
-    errors = "; ".join(f"{name} {100.0 * value:+.2g} %" for name, value in found.items())
-    return f"{element} against quadratic ones: {errors}"
+    parts = ((f"{element} against quadratic ones", of_element), ("finite steps", of_steps))
+    return "; ".join(
+        f"{words}: " + "; ".join(f"{name} {100.0 * value:+.2g} %" for name, value in found.items())
+        for words, found in parts
+        if found
+    )

@@ -1,15 +1,15 @@
 """validate: readiness numbers and simulated tests of a tetrahedral mesh, each held against its limit.
 
 The mesh is taken to metres and Z up. `sim.readiness` says what it will cost and where it is fragile, the
-scenarios say what happens to it, `CHECKS` says which numbers have a limit. A scenario that cannot be solved
-does not stop the stage: its error stands in the report, its last good state beside it, and its checks fail.
+scenarios say what happens to it, `pipeline/metrics/report_checks.py` says which numbers have a limit. A
+scenario that cannot be solved does not stop the stage: its error stands in the report, its last good state
+beside it, and its checks fail.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
 from dataclasses import dataclass, field, is_dataclass
 from typing import Any
 
@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from pipeline.context import RunContext
 from pipeline.errors import InvalidMeshError
+from pipeline.metrics.report_checks import CHECKS, checks_of
 from pipeline.metrics.tet import quality_summary
 from pipeline.stages.stage import Stage
 from pipeline.topology import compact
-from pipeline.types import Check, Motion, Obstacle, SimReport, TetMesh
+from pipeline.types import Motion, Obstacle, SimReport, TetMesh
 from sim.element_error import ElementError, discretization_error
 from sim.errors import SimulationDiverged
 from sim.material import Material
@@ -54,9 +55,9 @@ class MaterialConfig:
     density: float = 1000.0
     """[kg/m^3]."""
     static_friction: float = 0.5
-    """Coefficient that is written to the asset; the scenarios here are frictionless."""
+    """Coefficient that is written to the asset; `incline.friction` is that of the simulated ground."""
     dynamic_friction: float = 0.5
-    """Coefficient that is written to the asset; the scenarios here are frictionless."""
+    """Coefficient that is written to the asset; `incline.friction` is that of the simulated ground."""
 
     def __post_init__(self) -> None:
         self.to_material(height=1.0)
@@ -72,96 +73,6 @@ class MaterialConfig:
         if modulus is None:
             modulus = max(DEFAULT_MODULUS, _round_up(self.density * GRAVITY * height / DEFAULT_SAG))
         return Material(self.name, modulus, self.poissons_ratio, self.density)
-
-
-@dataclass(frozen=True)
-class CheckRule:
-    """A number of the report that has a limit."""
-
-    name: str
-    limit: float
-    direction: str
-    source: tuple[str, ...]
-    """Path into {"metrics": ..., "scenarios": ...}."""
-    description: str
-    unit: str = ""
-
-
-def _inversions(scenario: str) -> CheckRule:
-    source = ("scenarios", scenario, "results", "inversions")
-    return CheckRule(f"{scenario}_inversions", 0, "max", source, f"inverted tets at the end of {scenario}")
-
-
-_QUALITY = ("metrics", "quality")
-_DROP = ("scenarios", "drop", "results")
-_STRETCH = ("scenarios", "stretch", "results")
-
-CHECKS: tuple[CheckRule, ...] = (
-    CheckRule(
-        "structure_defects",
-        0,
-        "max",
-        ("metrics", "structure_defects"),
-        "flipped, flat, duplicate or hinged tets, faces in more than two tets, loose or coincident vertices",
-    ),
-    CheckRule("components", 1, "max", ("metrics", "components"), "pieces that no face joins"),
-    CheckRule("extra_zero_modes", 0, "max", ("metrics", "extra_zero_modes"), "motions without resistance"),
-    CheckRule(
-        "min_dihedral_angle",
-        5.0,
-        "min",
-        (*_QUALITY, "min_dihedral_angle", "min"),
-        "smallest dihedral angle of a tet",
-        "deg",
-    ),
-    CheckRule(
-        "max_dihedral_angle",
-        175.0,
-        "max",
-        (*_QUALITY, "max_dihedral_angle", "max"),
-        "largest dihedral angle of a tet",
-        "deg",
-    ),
-    CheckRule("drop_inversions", 0, "max", (*_DROP, "inversions"), "inverted tets after the fall, at rest"),
-    CheckRule(
-        "drop_reaction_error",
-        1e-3,
-        "max",
-        (*_DROP, "reaction_error"),
-        "difference of reaction and weight at rest, over the weight",
-    ),
-    CheckRule(
-        "drop_max_compression",
-        0.5,
-        "max",
-        (*_DROP, "max_compression"),
-        "largest loss of extent along a side of the body, over that side",
-    ),
-    CheckRule(
-        "drop_energy_gain",
-        1e-3,
-        "max",
-        (*_DROP, "energy_gain"),
-        "largest growth of energy in one step, over that of the fall",
-    ),
-    CheckRule(
-        "drop_smallest_gap",
-        0,
-        "min",
-        (*_DROP, "smallest_gap_over_size"),
-        "smallest distance to the ground, over the size",
-    ),
-    CheckRule("stretch_inversions", 0, "max", (*_STRETCH, "inversions"), "inverted tets at full stretch"),
-    CheckRule(
-        "stretch_residual",
-        1e-4,
-        "max",
-        (*_STRETCH, "residual"),
-        "force out of balance at full stretch, over the largest force",
-    ),
-    *(_inversions(name) for name in ("compress", "cantilever", "twist", "press", "incline", "ring")),
-)
-"""Every check; `ValidateConfig.limits` replaces a limit by the name of the check, null leaves it out."""
 
 
 @dataclass
@@ -186,10 +97,10 @@ class ValidateConfig:
     1/2; or quadratic, at five to thirty times the cost. The readiness numbers are those of linear tets."""
     scenario_errors: str = "none"
     """Run each scenario again to say how wrong its value may be: none, element (with quadratic tets), steps
-    (twice as many) or both; costs five to thirty times the scenario for element, twice for steps."""
+    (half as many) or both; costs five to thirty times the scenario for element, two thirds for steps."""
     error_estimate: bool = True
     """Say by how much the tets are too stiff: the sag under the own weight, and the values of stretch,
-    compress, cantilever and twist, against quadratic tets for small displacements."""
+    compress, cantilever, twist and modal, against quadratic tets for small displacements."""
 
     def __post_init__(self) -> None:
         if self.run is not None:
@@ -256,7 +167,7 @@ def validate(
     scenarios, motions, states = _scenarios(model, config, errors, context)
     values = {"metrics": metrics, "scenarios": scenarios}
     return SimReport(
-        checks=tuple(_checks(values, config)),
+        checks=tuple(checks_of(values, config.limits)),
         metrics=metrics,
         scenarios=scenarios,
         material={
@@ -384,23 +295,10 @@ def _motion(found: ScenarioResult, vertex_count: int) -> dict[str, NDArray[Any]]
     return Motion(times, frames, obstacles).arrays()
 
 
-def _checks(values: dict[str, Any], config: ValidateConfig) -> Iterable[Check]:
-    for rule in CHECKS:
-        limit = config.limits[rule.name]
-        is_left_out = rule.source[0] == "scenarios" and rule.source[1] not in values["scenarios"]
-        if limit is None or is_left_out:
-            continue
-        found: Any = values
-        for key in rule.source:
-            found = found.get(key) if isinstance(found, dict) else None
-        value = float("nan") if found is None else float(found)
-        yield Check(rule.name, value, float(limit), rule.direction, rule.unit, rule.description)
-
-
 def _round_up(value: float) -> float:
     """Round up to two digits."""
     digit = 10.0 ** (np.floor(np.log10(value)) - 1.0)
     return float(np.ceil(value / digit) * digit)
 
 
-STAGE = Stage("validate", validate, ValidateConfig, ("sim_mesh",), "sim_report", version=6)
+STAGE = Stage("validate", validate, ValidateConfig, ("sim_mesh",), "sim_report", version=7)

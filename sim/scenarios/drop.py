@@ -119,6 +119,7 @@ class Drop:
             "smallest_volume_ratio": float(ratios.min()),
             "energy_gain": float(np.diff(energy).max(initial=0.0)) / scale,
             "energy_lost": float(energy[0] - energy[-1]) / scale,
+            "energy_balance": float(energy[0] - energy[-1]) / scale,
             **tally.numbers(),
         }
         results |= {"value": results["reaction"] / weight, "reference": 1.0}

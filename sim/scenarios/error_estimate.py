@@ -1,8 +1,9 @@
-"""How wrong the value of a scenario may be: the same with quadratic tets, and with twice as many steps.
+"""How wrong the value of a scenario may be: the same with quadratic tets, and with half as many steps.
 
-    small     the same ratio as element for small displacements, by one linear solve (`element_error.py`)
-    element   value / value with quadratic tets - 1       the error of the linear tets
-    steps     value / value with twice the steps - 1      half the error of a first-order method
+    small     the same ratio as element for small displacements, by one linear solve (`element_error.py`);
+              of modal the lowest frequency of quadratic tets itself
+    element   value / value with quadratic tets - 1                   the error of the linear tets
+    steps     (v_k - v) / v  k / (n - k)   v by n steps, v_k by k     the error of a first-order method
 
 Source: Richardson 1911 for the steps; `sim/quadratic.py` for the element.
 """
@@ -13,11 +14,14 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from sim.element_error import ElementError
 from sim.errors import SimulationDiverged
 from sim.model import SoftBodyModel
 from sim.quadratic import refine_degree
 from sim.scenarios import make_scenario
+from sim.scenarios.modal import Modal
 from sim.scenarios.scenario import Scenario, ScenarioResult
 from sim.solver import NewtonConfig
 
@@ -36,6 +40,9 @@ def estimate_small(errors: ElementError, scenario: Scenario) -> dict[str, float 
     Returns:
         "small": value / value with quadratic tets - 1; None where it was not found.
     """
+    if isinstance(scenario, Modal):
+        given, finer = (scenario.run(m).results["value"] for m in (errors.model, errors.quadratic))
+        return {"small": _relative(given - finer, finer)}
     small_load = getattr(scenario, "small_load", None)
     if small_load is None:
         return {}
@@ -55,36 +62,50 @@ def estimate_errors(
     kind: str,
     solver: NewtonConfig | None = None,
 ) -> dict[str, float | None]:
-    """Run a scenario again in finer ways.
+    """Run a scenario again with a finer element or with half as many steps (twice as many for a single one).
 
     Args:
         found: What it found the first time.
         kind: One of `ESTIMATES`.
 
     Returns:
-        "element" and "steps" with their finer values as "element_value" and "steps_value"; None for a run
-        that was not solved; without "steps" where the scenario has none.
+        "element" and "steps" with the values of these runs as "element_value" and "steps_value"; None for a
+        run that was not solved or found no value; without "steps" where the scenario has none.
     """
     errors: dict[str, float | None] = {}
+    value = found.results["value"]
     if kind in ("element", "both"):
-        errors |= _compare("element", refine_degree(model), name, settings, found, solver)
+        finer = _value(refine_degree(model), name, settings, "element", solver)
+        errors |= {"element": _relative(value - finer, finer), "element_value": _finite(finer)}
     if kind in ("steps", "both") and "steps" in settings:
-        finer = {**settings, "steps": 2 * settings["steps"]}
-        errors |= _compare("steps", model, name, finer, found, solver)
+        steps = settings["steps"]
+        other = max(steps // 2, 1) if steps > 1 else 2
+        again = _value(model, name, {**settings, "steps": other}, "steps", solver)
+        errors |= {
+            "steps": _relative((again - value) * other / (steps - other), value),
+            "steps_value": _finite(again),
+        }
     return errors
 
 
-def _compare(
-    key: str,
+def _value(
     model: SoftBodyModel,
     name: str,
     settings: Mapping[str, Any],
-    found: ScenarioResult,
+    kind: str,
     solver: NewtonConfig | None,
-) -> dict[str, float | None]:
+) -> float:
+    """Return the value of a run, not a number where it was not solved."""
     try:
-        value = make_scenario(name, settings).run(model, solver).results["value"]
+        return make_scenario(name, settings).run(model, solver).results["value"]
     except SimulationDiverged as error:
-        log.warning("the error of %s by its %s was not found: %s", name, key, error)
-        return {key: None, f"{key}_value": None}
-    return {key: found.results["value"] / value - 1.0 if value else None, f"{key}_value": value}
+        log.warning("the error of %s by its %s was not found: %s", name, kind, error)
+        return float("nan")
+
+
+def _relative(difference: float, value: float) -> float | None:
+    return _finite(difference / value) if value else None
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -13,6 +13,7 @@ from sim.integrator import ImplicitEuler, Relaxation
 from sim.model import SoftBodyModel, State
 from sim.quadratic import elastic_of
 from sim.scenarios.scenario import (
+    Balance,
     Floats,
     Obstacle,
     Record,
@@ -96,6 +97,7 @@ class Incline:
         euler = ImplicitEuler(model, [elastic, level, contact, rough], dt, solver)
         state = State(settled, np.zeros_like(settled))
         centre = model.masses @ settled / model.mass
+        balance = Balance(model, [elastic, contact], settled)
         frames, keep = [settled], frame_steps(self.steps)
         names = ("time", "slope", "way", "speed", "height", "inversions", "smallest_volume_ratio")
         series: dict[str, list[float]] = {name: [] for name in names}
@@ -103,8 +105,11 @@ class Incline:
             slope = self.slope * self.friction * (number + 1) / self.steps
             angle = np.arctan(slope)
             level.lean(model, g * np.array([np.sin(angle), 0.0, -np.cos(angle)]))
+            before = state.positions
             state, result = euler.step(state, number=number)
             ratios = tally.add(result, state.positions)
+            rubbed = balance.gradient([rough], state.positions)
+            balance.add(level.forces - rubbed, state.positions - before)
             way = float((model.masses @ state.positions / model.mass - centre)[0])
             # The foot tells sliding from leaning.
             foot = _foot_way(model, settled, state.positions)
@@ -133,6 +138,7 @@ class Incline:
             "way_over_size": series["way"][-1] / size,
             "smallest_volume_ratio": series["smallest_volume_ratio"][-1],
             "dt": dt,
+            "energy_balance": balance.share(state),
             **tally.numbers(),
         }
         ground = Obstacle.slab("ground", frames, np.zeros(len(frames)), below=True)

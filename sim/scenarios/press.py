@@ -88,6 +88,7 @@ class Press:
                 "smallest_volume_ratio",
             )
         }
+        work = 0.0
         for number in range(self.steps):
             way = self.press * height * (number + 1) / self.steps
             before = self.press * height * number / self.steps
@@ -109,6 +110,8 @@ class Press:
                     break
                 relaxation.dt *= 2.0
             positions = start
+            last_force = series["force"][-1] if number else 0.0
+            work += 0.5 * (force + last_force) * (way - before)
             gaps = (below.gap(positions), above.gap(positions))
             row = (
                 way,
@@ -138,6 +141,8 @@ class Press:
             "smallest_volume_ratio": series["smallest_volume_ratio"][-1],
             **tally.numbers(),
         }
+        energy = sum(e.value(x) for e in (elastic, below, above))
+        results["energy_balance"] = abs(work - energy) / max(energy, 1e-300)
         sides = np.ptp(rest, axis=0)
         if prism_section(model, Ends.of(model)) is not None:
             results["reference"] = model.material.youngs_modulus * sides[0] * sides[1] / height

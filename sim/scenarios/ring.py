@@ -12,6 +12,7 @@ from sim.integrator import ImplicitEuler
 from sim.model import SoftBodyModel, State
 from sim.quadratic import elastic_of
 from sim.scenarios.scenario import (
+    Balance,
     Ends,
     Floats,
     Obstacle,
@@ -127,19 +128,23 @@ class Ring:
         frames, keep = [state.positions], frame_steps(self.steps)
         names = ("time", "way", "force", "passed", "inversions", "smallest_volume_ratio")
         series: dict[str, list[float]] = {name: [] for name in names}
-        gradient = model.to_device(np.zeros_like(rest))
+        balance = Balance(model, [elastic, contact], rest)
         for number in range(self.steps):
             guess = state.positions.copy()
             guess[held] += pull
+            before = state.positions
             state, result = euler.step(state, guess=guess, number=number)
             ratios = tally.add(result, state.positions)
-            gradient.zero_()
-            elastic.gradient(model.to_device(state.positions), gradient)
+            # What pulls bears all that does not balance there, inertia included.
+            balance.add(
+                (1.0 - free) * balance.gradient(euler.newton.energies, state.positions),
+                state.positions - before,
+            )
             along = sign * (state.positions[:, ends.axis] - center[ends.axis])
             row = (
                 state.time,
                 (number + 1) * step,
-                sign * float(gradient.numpy()[held, ends.axis].sum()),
+                sign * float(balance.gradient([elastic], state.positions)[held, ends.axis].sum()),
                 float(model.masses[along > 0.0].sum()) / model.mass,
                 (ratios <= 0).sum(),
                 ratios.min(),
@@ -155,6 +160,7 @@ class Ring:
             "inner_radius": inner,
             "length": ends.length,
             "held_vertices": float(held.sum()),
+            "energy_balance": balance.share(state),
             "smallest_volume_ratio": series["smallest_volume_ratio"][-1],
             **tally.numbers(),
         }

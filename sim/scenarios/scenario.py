@@ -5,21 +5,22 @@ body, so that the same settings suit a toy and a building: `size` is the longest
 at rest. Z is up.
 
 Every result has `value`, the number that the scenario is about, `reference` where a closed form exists
-for the shape, `newton_iterations`, `linear_iterations`, `inversions` at the end, `peak_inversions`, and
-the smallest volume ratio of any tet at any step.
+for the shape, `newton_iterations`, `linear_iterations`, `inversions` at the end, `peak_inversions`, the
+smallest volume ratio of any tet at any step, and, where anything is put in, `energy_balance`: of equilibria
+|work - energy| over the energy, in time what the steps of implicit Euler took over the work.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.energy import Elastic
-from sim.model import SoftBodyModel
+from sim.energy import Elastic, Energy
+from sim.model import SoftBodyModel, State
 from sim.solver import NewtonConfig, SolveResult
 
 Floats = NDArray[np.float64]
@@ -156,6 +157,48 @@ class Tally:
             }
             for t in np.argsort(self.lowest)[:WORST_COUNT]
         ]
+
+
+class Balance:
+    """Work done on a body in time beside the energy in it.
+
+    With forces at the end of each step, work - energy is what implicit Euler takes: never less than zero
+    where the energies are convex.
+
+    Args:
+        model: Of the body.
+        energies: That are stored in it.
+        start: Positions at rest in them [m], shape (n, 3).
+    """
+
+    def __init__(self, model: SoftBodyModel, energies: Sequence[Energy], start: Floats) -> None:
+        self._model, self._energies = model, list(energies)
+        self._first = self._stored(start)
+        self._work = self._largest = 0.0
+        self._force = model.to_device(np.zeros_like(start))
+
+    def _stored(self, positions: Floats) -> float:
+        x = self._model.to_device(positions)
+        return sum(energy.value(x) for energy in self._energies)
+
+    def add(self, forces: Floats, way: Floats) -> None:
+        """Take the work of forces [N] along a way [m], shape (n, 3) each."""
+        self._work += float((forces * way).sum())
+        self._largest = max(self._largest, abs(self._work))
+
+    def gradient(self, energies: Sequence[Energy], positions: Floats) -> Floats:
+        """Return the sum of the gradients of some energies [N], shape (n, 3)."""
+        self._force.zero_()
+        x = self._model.to_device(positions)
+        for energy in energies:
+            energy.gradient(x, self._force)
+        return self._force.numpy().copy()
+
+    def share(self, state: State) -> float:
+        """Return the work that is not in the body any more, over the largest work so far."""
+        kinetic = 0.5 * float(self._model.masses @ (state.velocities**2).sum(axis=1))
+        kept = self._stored(state.positions) - self._first + kinetic
+        return (self._work - kept) / max(self._largest, 1e-300)
 
 
 @dataclass(frozen=True)

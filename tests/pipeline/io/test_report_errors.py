@@ -10,13 +10,13 @@ def test_error_bar_says_how_far_each_value_is_off() -> None:
     scenarios = {
         "stretch": {"value_name": "initial stiffness", "error_estimate": {"small": 0.071}},
         "twist": {"value_name": "torque", "error_estimate": {"small": 0.2, "element": 0.25}},
-        "ring": {"error_estimate": {"element": None}},
+        "ring": {"value_name": "pull", "error_estimate": {"element": None, "steps": -0.03}},
         "drop": {},
     }
     report = SimReport(checks=(), metrics={"sag_error": 0.338, "element": "linear"}, scenarios=scenarios)
     assert error_bar(report) == (
         "linear tets against quadratic ones: sag under own weight -34 %; stretch, initial stiffness +7.1 %; "
-        "twist, torque +25 %"
+        "twist, torque +25 %; finite steps: ring, pull -3 %"
     )
 
 

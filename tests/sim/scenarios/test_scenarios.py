@@ -173,3 +173,43 @@ def test_error_estimate_sees_locking_and_steps(box: Callable) -> None:
     assert errors["element"] < -0.3
     assert abs(errors["steps"]) < 0.01
     assert errors["element_value"] == pytest.approx(found.results["reference"], rel=0.02)
+
+
+def test_error_of_the_steps_is_that_of_a_first_order_method(box: Callable) -> None:
+    # The secant stiffness of the first step: its error is proportional to the step.
+    model = bar(box)
+    errors = {}
+    for steps in (5, 8, 16):
+        settings = {"stretch": 1.2, "steps": steps}
+        errors[steps] = estimate_errors(model, "stretch", settings, Stretch(**settings).run(model), "steps")
+    tangent = Stretch(stretch=1.0001, steps=1).run(model).results["value"]
+    for steps, found in errors.items():
+        value = Stretch(stretch=1.2, steps=steps).run(model).results["value"]
+        assert found["steps"] == pytest.approx(value / tangent - 1.0, rel=0.15)
+
+
+def test_scenario_without_a_value_has_no_error(box: Callable) -> None:
+    # The tilt ends before the block slides.
+    model = SoftBodyModel.from_arrays(*box((2, 2, 1), (1.0, 1.0, 0.3)), Material(youngs_modulus=1.0e7))
+    settings = {"slope": 0.3, "steps": 4}
+    found = Incline(**settings).run(model)
+    assert np.isnan(found.results["value"])
+    errors = estimate_errors(model, "incline", settings, found, "steps")
+    assert errors == {"steps": None, "steps_value": None}
+
+
+def test_pressing_stores_its_work(box: Callable) -> None:
+    # The trapezoidal rule, and the first step in which the plates meet the body.
+    model = SoftBodyModel.from_arrays(*box((2, 2, 2)), Material(youngs_modulus=1.0e5))
+    coarse, fine = (Press(press=0.1, steps=n).run(model).results["energy_balance"] for n in (10, 20))
+    assert fine < 0.1
+    assert fine < coarse
+
+
+@pytest.mark.parametrize("make", [lambda steps: Ring(steps=steps), lambda steps: Incline(steps=steps)])
+def test_finer_steps_take_less_of_the_work(box: Callable, make: Callable) -> None:
+    # Implicit Euler takes energy, the less the finer its step, and never gives any. The pull of the ring
+    # starts with a jump, whose waves no step resolves.
+    model = SoftBodyModel.from_arrays(*box((3, 3, 1), (0.6, 0.6, 0.15)), Material(youngs_modulus=1.0e5))
+    coarse, fine = (make(steps).run(model).results["energy_balance"] for steps in (20, 80))
+    assert 0.0 <= fine < 0.8 * coarse < 0.8
