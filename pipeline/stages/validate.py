@@ -1,7 +1,7 @@
 """validate: readiness numbers and simulated tests of a tetrahedral mesh, each held against its limit.
 
 The mesh is taken to metres and Z up. `sim.readiness` says what it will cost and where it is fragile, the
-scenarios say what happens to it, `pipeline/metrics/report_checks.py` says which numbers have a limit. A
+scenarios say what happens to it, `pipeline/report_checks.py` says which numbers have a limit. A
 scenario that cannot be solved does not stop the stage: its error stands in the report, its last good state
 beside it, and its checks fail.
 """
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from pipeline.context import RunContext
 from pipeline.errors import InvalidMeshError
-from pipeline.metrics.report_checks import CHECKS, checks_of
 from pipeline.metrics.tet import quality_summary
+from pipeline.report_checks import CHECKS, checks_of
 from pipeline.stages.stage import Stage
 from pipeline.topology import compact
 from pipeline.types import Motion, Obstacle, SimReport, TetMesh

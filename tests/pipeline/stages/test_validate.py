@@ -15,8 +15,8 @@ import pipeline.stages.validate as stage
 from pipeline.context import RunContext
 from pipeline.errors import InvalidMeshError
 from pipeline.files import open_input
-from pipeline.metrics.report_checks import CHECKS
 from pipeline.progress import Progress
+from pipeline.report_checks import CHECKS
 from pipeline.stages.validate import MaterialConfig, ValidateConfig, validate
 from pipeline.types import Frame, TetMesh
 from sim.errors import SimulationDiverged
