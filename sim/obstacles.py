@@ -1,13 +1,15 @@
 """Solid spheres that a body may not enter; triangle meshes: `MeshContact` in `self_contact.py`.
 
 The surface vertices of the body feel a barrier and never pass, whatever the time step. Edges and faces of the
-body do not feel the sphere: choose surface triangles smaller than it.
+body do not feel the sphere, and one that is smaller than a surface triangle may go through it: a warning says
+so, and `MeshContact` has no such limit.
 
 Source: Li et al. 2020, Incremental Potential Contact.
 """
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,19 @@ from sim.model import SoftBodyModel
 from warp_kernels import obstacles, time_integration
 
 Floats = NDArray[np.float64]
+
+_logger = logging.getLogger(__name__)
+
+
+def slips_through(model: SoftBodyModel, radius: float) -> bool:
+    """Tell whether a sphere of that radius [m] could go through a triangle at rest and miss its corners."""
+    corner = model.rest_positions[model.contact_faces]
+    sides = np.sort(np.linalg.norm(corner - np.roll(corner, 1, axis=1), axis=2), axis=1)
+    area = np.linalg.norm(np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]), axis=1) / 2.0
+    # The smallest circle around a triangle has an obtuse one's longest side as its diameter.
+    is_obtuse = sides[:, 2] ** 2 >= sides[:, 0] ** 2 + sides[:, 1] ** 2
+    around = np.where(is_obtuse, sides[:, 2] / 2.0, sides.prod(axis=1) / (4.0 * area))
+    return bool(around.max() >= radius)
 
 
 class SphereContact:
@@ -40,6 +55,12 @@ class SphereContact:
             raise ValueError(f"radius: expected a positive number [m], got {radius}")
         if not (d_hat > 0 and pressure > 0):
             raise ValueError(f"d_hat and pressure must be positive, got {d_hat} and {pressure}")
+        if slips_through(model, radius):
+            _logger.warning(
+                "sphere of radius %g m: smaller than a surface triangle, whose corners alone feel it; "
+                "refine the surface, or give the sphere as a mesh",
+                radius,
+            )
         self.model = model
         n, device = model.vertex_count, model.device
         shape: Any = obstacles.Sphere()

@@ -112,3 +112,14 @@ def test_bad_obstacles_are_refused(box: Callable) -> None:
         MeshContact(model, PYRAMID, [[0, 1, 9]], d_hat=0.1, pressure=1.0)
     with pytest.raises(ValueError, match="no area"):
         MeshContact(model, PYRAMID, [[0, 1, 1]], d_hat=0.1, pressure=1.0)
+
+
+def test_sphere_that_could_slip_through_a_triangle_is_a_warning(
+    box: Callable, caplog: pytest.LogCaptureFixture
+) -> None:
+    # The triangles have legs of 1: the circle around one has the radius sqrt(1/2).
+    model = SoftBodyModel.from_arrays(*box((1, 1, 1)))
+    SphereContact(model, (0.5, 0.5, -2.0), 0.72, d_hat=0.1, pressure=1.0)
+    assert not caplog.records
+    SphereContact(model, (0.5, 0.5, -2.0), 0.70, d_hat=0.1, pressure=1.0)
+    assert "give the sphere as a mesh" in caplog.text
