@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.context import RunContext
-from pipeline.dmesh.curing import cure
+from pipeline.dmesh.curing import cure, split_pinches
 from pipeline.dmesh.extraction import extract_faces
 from pipeline.dmesh.filling import close_curves, drop_specks, fill_at_links, zip_gaps
 from pipeline.dmesh.junctions import Junctions
@@ -34,7 +34,9 @@ def close_surface(surface: Surface, junctions: Junctions, context: RunContext) -
             "reconstruct: the points do not form a surface of more than a few faces; "
             "they may be too few or too noisy. Give more points"
         )
-    points, faces, _ = compact(surface.points, cured.faces)
+    points, faces, split = split_pinches(surface.points, cured.faces)
+    context.count("split_vertices", split, "vertices split where two sheets met in a point")
+    points, faces, _ = compact(points, faces)
     context.record(2, total=2, phase="closing", faces=len(faces))
     return points, faces
 

@@ -2,7 +2,7 @@
 
 Wrong are faces at an edge of three and more faces, at an edge that cannot be oriented, the smaller fans of a
 pinched vertex, intersecting faces, and the rim of a loop that could not be filled. A patch that stays wrong
-grows from round to round.
+grows from round to round. What is open then is zipped once more, as the edges that were in the way are gone.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import breadth_first_order, connected_components, minimum_spanning_tree
 
-from pipeline.dmesh.filling import close_slits, drop_specks, fill_holes
+from pipeline.dmesh.filling import close_slits, drop_specks, fill_holes, zip_gaps
 from pipeline.dmesh.patches import Surface
+from pipeline.dmesh.placement import cell_sum
 from pipeline.metrics.surface import fan_vertices, self_intersecting_faces
 from pipeline.surface_query import SurfaceQuery
 from pipeline.topology import orient_faces, simplex_edges
-from pipeline.types import Indices
+from pipeline.types import Indices, Points
 
 RAGGED = 0.1
 """Share of open edges above which only intersecting faces are taken out: sheets too near each other, or
@@ -32,8 +33,12 @@ _RAGGED_LOOP = 8
 _PATIENCE = 3
 """Times that a spot is wrong before the faces around it are removed as well: a thin tip would be eaten up,
 and most spots come right when they are filled again."""
+_ZIP_ROUNDS = 2
+"""Rounds of the cure after the second zip: holes are filled once, and stay where that is wrong."""
 LOST = 0.002
 """Share of the samples that may be left bare by patches that grow; where it is more, they do not grow."""
+PINCH_SHIFT = 0.25
+"""How far a vertex that is split from another one moves towards the middle of its fan."""
 _LEAST_PART = 12
 """Faces of a part of the result, at least: a thin tip that was cut off and closed is no shape of its own."""
 _FAR = 3.0
@@ -61,40 +66,43 @@ def cure(surface: Surface, faces: Indices, rounds: int = 16) -> Cured:
     that samples cover.
 
     Where more than `RAGGED` of the edges are open, intersecting faces are removed once, and only loops of few
-    edges are filled; what cannot be oriented stays. Where sheets nearly touch, filling covered loops comes
-    first, and narrow loops that are left are closed in the end. Where patches that grow from round to round
-    would leave samples bare, the faces that are wrong are taken out and nothing around them.
+    edges are filled; what cannot be oriented stays, and nothing is zipped again. Where sheets nearly touch,
+    filling covered loops comes first, and narrow loops that are left are closed in the end. Where patches
+    that grow from round to round would leave samples bare, the faces that are wrong are taken out and nothing
+    around them.
     """
     if not len(faces):
         return Cured(faces)
-    cured = _cure_shape_or_sheets(surface, faces, rounds)
-    kept = drop_specks(cured.faces, _LEAST_PART)
-    specks = cured.specks + len(cured.faces) - len(kept)
-    return Cured(kept, cured.removed, specks, cured.filled)
+    layered = surface.planes.layered
+    first = _fill_first(surface, faces) if layered else Cured(faces)
+    if _open_share(first.faces) > RAGGED:
+        shape = _cure_ragged(surface, first.faces)
+        zipped = Cured(shape.faces)
+    else:
+        shape = _cure_shape(surface, first.faces, rounds)
+        zipped = _zip_again(surface, shape.faces)
+    closed = close_slits(surface, zipped.faces) if layered else zipped.faces
+    kept = drop_specks(closed, _LEAST_PART)
+    steps = (first, shape, zipped)
+    return Cured(
+        kept,
+        sum(step.removed for step in steps),
+        sum(step.specks for step in steps) + len(closed) - len(kept),
+        sum(step.filled for step in steps) + len(closed) - len(zipped.faces),
+    )
 
 
-def _cure_shape_or_sheets(surface: Surface, faces: Indices, rounds: int) -> Cured:
-    if surface.planes.layered:
-        first = _fill_first(surface, faces)
-        rest = _cure_shape(surface, first.faces, rounds)
-        closed = close_slits(surface, rest.faces)
-        return Cured(
-            closed,
-            first.removed + rest.removed,
-            first.specks + rest.specks,
-            first.filled + rest.filled + len(closed) - len(rest.faces),
-        )
-    return _cure_shape(surface, faces, rounds)
+def _cure_ragged(surface: Surface, faces: Indices) -> Cured:
+    """Remove intersecting faces once, and fill small loops."""
+    bad = self_intersecting_faces(surface.points, faces, device=surface.device)
+    kept = drop_specks(faces[~bad])
+    filled = fill_holes(surface, orient_along_tree(kept)[0], _RAGGED_LOOP)[0]
+    removed = int(bad.sum())
+    return Cured(filled, removed, len(faces) - removed - len(kept), len(filled) - len(kept))
 
 
 def _cure_shape(surface: Surface, faces: Indices, rounds: int) -> Cured:
-    """Remove and fill, by rounds or once, as the share of open edges tells."""
-    if _open_share(faces) > RAGGED:
-        bad = self_intersecting_faces(surface.points, faces, device=surface.device)
-        kept = drop_specks(faces[~bad])
-        filled = fill_holes(surface, orient_along_tree(kept)[0], _RAGGED_LOOP)[0]
-        specks = len(faces) - int(bad.sum()) - len(kept)
-        return Cured(filled, int(bad.sum()), specks, len(filled) - len(kept))
+    """Remove and fill by rounds, with patches that grow unless that leaves samples bare."""
     result = _cure_in_rounds(surface, faces, rounds, grows=True)
     if result.removed:
         bare = _bare_samples(surface, result.faces) - _bare_samples(surface, faces)
@@ -129,6 +137,19 @@ def _fill_first(surface: Surface, faces: Indices) -> Cured:
     return Cured(faces, removed, specks, filled)
 
 
+def _zip_again(surface: Surface, faces: Indices) -> Cured:
+    """Zip the open edges of a cured surface, and take out what is wrong then."""
+    zipped = zip_gaps(surface, faces)
+    if len(zipped) == len(faces):
+        return Cured(faces)
+    added = np.arange(len(faces), len(zipped))
+    bad = self_intersecting_faces(surface.points, zipped, added, surface.device)
+    bad[: len(faces)] = False
+    cured = _cure_in_rounds(surface, zipped[~bad], _ZIP_ROUNDS, grows=False)
+    filled = cured.filled + len(added) - int(bad.sum())
+    return Cured(cured.faces, cured.removed, cured.specks, filled)
+
+
 def _cure_in_rounds(surface: Surface, faces: Indices, rounds: int, grows: bool) -> Cured:
     """Take out what is wrong and fill again; without growth, holes stay where filling brings it back."""
     removed = specks = filled = 0
@@ -153,7 +174,7 @@ def _cure_in_rounds(surface: Surface, faces: Indices, rounds: int, grows: bool) 
             continue
         heat[where] += 1
         if grows:
-            bad |= _grown(faces, where, heat)
+            bad |= grown_patch(faces, where, heat)
         whole = unpinch(faces[~bad], np.unique(faces[bad]))
         kept = drop_specks(whole)
         removed += len(faces) - len(whole)
@@ -163,10 +184,22 @@ def _cure_in_rounds(surface: Surface, faces: Indices, rounds: int, grows: bool) 
         if grows or step < rounds // 2:
             faces, stuck, untested = fill(faces)
             filled += len(untested)
+    else:
+        if not grows:
+            before = len(faces)
+            faces = _without_defects(surface, faces)
+            removed += before - len(faces)
     return Cured(orient_faces(faces)[0], removed, specks, filled)
 
 
-def _grown(faces: Indices, where: NDArray[np.int64], heat: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _without_defects(surface: Surface, faces: Indices) -> Indices:
+    """Take out what is wrong until nothing is; holes stay."""
+    while (bad := defects(surface, faces)[0]).any():
+        faces = orient_along_tree(unpinch(faces[~bad], np.unique(faces[bad])))[0]
+    return faces
+
+
+def grown_patch(faces: Indices, where: NDArray[np.int64], heat: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Mark the faces around spots that stayed wrong, in one more ring every third time."""
     hot = where[heat[where] > _PATIENCE]
     patch = np.zeros(len(faces), dtype=bool)
@@ -255,6 +288,27 @@ def unpinch(faces: Indices, doubtful: NDArray[np.integer] | None = None) -> Indi
         faces = np.delete(faces, rows[lost], axis=0)
         rows = np.flatnonzero(_ring(faces, doubtful))
     return faces
+
+
+def split_pinches(points: Points, faces: Indices) -> tuple[Points, Indices, int]:
+    """Give every fan of a pinched vertex but the largest a vertex of its own, a little inside the fan.
+
+    Returns:
+        All vertices, the new ones last, the faces, and the number of new vertices.
+    """
+    fan, vertex = fan_vertices(faces)
+    size = np.bincount(fan.ravel())
+    order = np.lexsort((np.arange(len(size)), -size, vertex))
+    later = order[1:][vertex[order][1:] == vertex[order][:-1]]
+    if not len(later):
+        return points, faces, 0
+    renamed = vertex.copy()
+    renamed[later] = len(points) + np.arange(len(later))
+    center = (
+        cell_sum(fan.ravel(), np.repeat(points[faces].mean(axis=1), 3, axis=0), len(size)) / size[:, None]
+    )
+    apart = points[vertex[later]] + PINCH_SHIFT * (center[later] - points[vertex[later]])
+    return np.concatenate([points, apart]), renamed[fan].astype(np.int32), len(later)
 
 
 def _ring(faces: Indices, vertices: NDArray[np.integer]) -> NDArray[np.bool_]:

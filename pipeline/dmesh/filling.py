@@ -52,7 +52,7 @@ def drop_specks(faces: Indices, least: int = 6) -> Indices:
 def zip_gaps(surface: Surface, faces: Indices, rounds: int = 4) -> Indices:
     """Add faces among the vertices of open edges: two rounds that touch one such edge, then two edges."""
     for step in range(rounds):
-        extra = _gap_candidates(surface, faces, least_open=1 if step < 2 else 2)
+        extra = gap_candidates(surface, faces, least_open=1 if step < 2 else 2)
         if extra is None:
             break
         candidates, score = extra
@@ -102,7 +102,7 @@ def close_curves(surface: Surface, faces: Indices, rounds: int = 2) -> Indices:
     return faces
 
 
-def _gap_candidates(
+def gap_candidates(
     surface: Surface, faces: Indices, least_open: int
 ) -> tuple[Indices, NDArray[np.float64]] | None:
     """Return supported triangles with `least_open` open edges and no full one, and their scores."""

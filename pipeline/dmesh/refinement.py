@@ -100,8 +100,8 @@ def refine_positions(
     if closest is None:
         closest = closest_on_faces(points, faces, samples, device)
     pulls = ((planes.normals, np.arange(len(samples))), (border.conormals, border.index))
-    rows = [_plane_rows(faces, closest, directions, index, n) for directions, index in pulls]
-    blocks = sum(_diagonal_blocks(faces, closest, directions, index, n) for directions, index in pulls)
+    rows = [plane_rows(faces, closest, directions, index, n) for directions, index in pulls]
+    blocks = sum(diagonal_blocks(faces, closest, directions, index, n) for directions, index in pulls)
     residuals = [
         np.einsum("ij,ij->i", planes.normals, samples - closest.point),
         np.einsum("ij,ij->i", border.conormals, (samples - closest.point)[border.index]),
@@ -112,7 +112,7 @@ def refine_positions(
     weight = carried + 0.2 * carried.mean()
     normal = vertex_normals(points, faces)
     pull = damping * np.eye(d) + (normal_damping - damping) * normal[:, :, None] * normal[:, None, :]
-    move = _conjugate_gradient(matrix, target, weight[:, None, None] * pull, np.asarray(blocks))
+    move = conjugate_gradient(matrix, target, weight[:, None, None] * pull, np.asarray(blocks))
     edges, _, _ = simplex_edges(faces)
     length = np.linalg.norm(points[edges[:, 0]] - points[edges[:, 1]], axis=1)
     shortest = np.full(n, np.inf)
@@ -183,7 +183,7 @@ def _closest_on_segments(points: Points, faces: Indices, samples: Points) -> Clo
     )
 
 
-def _plane_rows(
+def plane_rows(
     faces: Indices, closest: Closest, normals: Points, index: NDArray[np.integer], vertex_count: int
 ) -> sp.csr_matrix:
     """Return one row n . sum b_k v_k per sample of `index`; columns are interleaved coordinates."""
@@ -195,7 +195,7 @@ def _plane_rows(
     return sp.csr_matrix((value.ravel(), column.ravel(), start), shape=(m, vertex_count * d))
 
 
-def _diagonal_blocks(
+def diagonal_blocks(
     faces: Indices, closest: Closest, normals: Points, index: NDArray[np.integer], vertex_count: int
 ) -> NDArray[np.float64]:
     """Return sum b_k^2 n n^T of each vertex over the samples of `index`, shape (v, d, d)."""
@@ -210,7 +210,7 @@ def _diagonal_blocks(
     return blocks
 
 
-def _conjugate_gradient(
+def conjugate_gradient(
     matrix: sp.csr_matrix,
     target: NDArray[np.float64],
     weight: NDArray[np.float64],

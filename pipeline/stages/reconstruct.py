@@ -192,5 +192,5 @@ STAGE = Stage(
     config=ReconstructConfig,
     inputs=("point_cloud",),
     output="surface_mesh",
-    version=7,
+    version=8,
 )

@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
+from pipeline.dmesh import refinement
 from pipeline.dmesh.coarsening import CoarseningConfig, CollapsingMesh, sample_quadrics
 from pipeline.dmesh.refinement import closest_on_faces, refine_positions, safe_move, snap_border
 from pipeline.metrics.surface import self_intersecting_faces, surface_summary
@@ -119,3 +121,61 @@ def test_collapse_stops_at_the_error(icosphere: Callable, sphere_samples: Callab
         mesh.collapse(4, config, largest_error=limit)
         left.append(len(mesh.faces))
     assert 1280 > left[0] > 2 * left[1] > 8
+
+
+def _random_rows(vertices: int, rows: int, own: bool) -> tuple[sp.csr_matrix, np.ndarray, np.ndarray]:
+    """Rows n . sum b_k v_k of random faces (`own`: of one vertex each), their blocks, and a target."""
+    rng = np.random.default_rng(4)
+    faces = rng.permuted(np.tile(np.arange(vertices), (rows, 1)), axis=1)[:, :3].astype(np.int32)
+    weight = np.tile([1.0, 0, 0], (rows, 1)) if own else rng.dirichlet(np.ones(3), rows)
+    normal = rng.normal(size=(rows, 3))
+    normal /= np.linalg.norm(normal, axis=1)[:, None]
+    closest = refinement.Closest(np.arange(rows), weight, np.zeros((rows, 3)), np.zeros(rows))
+    given = (faces, closest, normal, np.arange(rows), vertices)
+    return refinement.plane_rows(*given), refinement.diagonal_blocks(*given), rng.normal(size=rows)
+
+
+def _pull(vertices: int) -> np.ndarray:
+    """Damping blocks mu (1 - m m^T) + nu m m^T of random normals m."""
+    m = np.random.default_rng(5).normal(size=(vertices, 3))
+    m /= np.linalg.norm(m, axis=1)[:, None]
+    return 0.3 * np.eye(3) - 0.29 * m[:, :, None] * m[:, None, :]
+
+
+def _dense(matrix: sp.csr_matrix, pull: np.ndarray) -> np.ndarray:
+    return (matrix.T @ matrix).toarray() + sp.block_diag(list(pull)).toarray()
+
+
+def test_the_preconditioner_is_the_diagonal_of_the_normal_equations() -> None:
+    matrix, blocks, _ = _random_rows(9, 60, own=False)
+    dense = (matrix.T @ matrix).toarray()
+    for v in range(9):
+        np.testing.assert_allclose(blocks[v], dense[3 * v : 3 * v + 3, 3 * v : 3 * v + 3], atol=1e-13)
+
+
+def test_the_fit_solves_the_normal_equations(monkeypatch: pytest.MonkeyPatch) -> None:
+    # (M^T M + W) x = M^T t
+    monkeypatch.setattr(refinement, "_TOLERANCE", 1e-12)
+    matrix, blocks, target = _random_rows(9, 60, own=False)
+    pull = _pull(9)
+    x = refinement.conjugate_gradient(matrix, target, pull, blocks)
+    np.testing.assert_allclose(_dense(matrix, pull) @ x.ravel(), matrix.T @ target, atol=1e-10)
+
+
+def test_vertices_without_a_face_in_common_are_fitted_in_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Then M^T M + W is block diagonal, and its preconditioned form is the identity. A diagonal alone would
+    # need a step per different eigenvalue.
+    monkeypatch.setattr(refinement, "_CG_STEPS", 1)
+    matrix, blocks, target = _random_rows(9, 60, own=True)
+    pull = _pull(9)
+    x = refinement.conjugate_gradient(matrix, target, pull, blocks)
+    np.testing.assert_allclose(_dense(matrix, pull) @ x.ravel(), matrix.T @ target, atol=1e-10)
+
+
+def test_a_vertex_without_samples_stays() -> None:
+    matrix, blocks, target = _random_rows(9, 60, own=False)
+    wider = sp.csr_matrix((matrix.data, matrix.indices, matrix.indptr), shape=(60, 30))
+    pull = np.concatenate([_pull(9), np.zeros((1, 3, 3))])
+    x = refinement.conjugate_gradient(wider, target, pull, np.concatenate([blocks, np.zeros((1, 3, 3))]))
+    assert np.isfinite(x).all()
+    assert (x[9] == 0).all()
