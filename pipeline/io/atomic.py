@@ -33,13 +33,17 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` on success, remove it on error.
 
     Missing parent folders are made. The temporary name keeps the extension, so that libraries which choose
-    the format by extension write the right one.
+    the format by extension write the right one. A link stays one: the file that it leads to is replaced.
 
     Raises:
-        OutputError: The folder cannot be made or the file cannot be written (permission, full disk, a folder
-            of that name); an earlier file of that name stays as it was.
+        OutputError: The folder cannot be made or the file cannot be written (permission, full disk, a folder,
+            device or pipe of that name); an earlier file of that name stays as it was.
     """
     path = Path(path)
+    if _is_stream(path):
+        raise OutputError(f"cannot write {path}: that name is a device or a pipe; choose another name")
+    if path.is_symlink():
+        path = Path(os.path.realpath(path))
     part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         if path.is_dir():
@@ -57,6 +61,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             part.unlink()
 
 
+def _is_stream(path: Path) -> bool:
+    """Whether a name is that of a device or a pipe, such as /dev/stdout: it must never be renamed over."""
+    return path.parent == Path("/dev") or (path.exists() and not path.is_file() and not path.is_dir())
+
+
 def output_error(path: str | Path, error: OSError) -> OutputError:
     """Describe why `path` cannot be written, with the remedy where one is known."""
     text = error.strerror or str(error) or type(error).__name__
@@ -66,10 +75,18 @@ def output_error(path: str | Path, error: OSError) -> OutputError:
 
 
 def atomic_write_bytes(path: str | Path, data: bytes) -> Path:
-    """Write `data` to `path` atomically; raises `OutputError`."""
+    """Write `data` to `path` atomically, or into the device or pipe of that name; raises `OutputError`."""
+    path = Path(path)
+    if _is_stream(path):
+        try:
+            with path.open("ab") as stream:
+                stream.write(data)
+        except OSError as error:
+            raise output_error(path, error) from error
+        return path
     with atomic_path(path) as part:
         part.write_bytes(data)
-    return Path(path)
+    return path
 
 
 def atomic_write_text(path: str | Path, text: str) -> Path:

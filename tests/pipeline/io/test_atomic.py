@@ -80,3 +80,37 @@ def test_a_folder_without_permission(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(OutputError, match="permission"):
         atomic_write_text(tmp_path / "a.txt", "text")
+
+
+def test_a_link_stays_a_link_and_its_file_is_replaced(tmp_path):
+    target = atomic_write_text(tmp_path / "elsewhere" / "real.json", "old")
+    link = tmp_path / "latest.json"
+    link.symlink_to(target)
+    atomic_write_text(link, "new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_written_into_and_never_replaced(tmp_path):
+    pipe = tmp_path / "pipe.json"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        atomic_write_text(pipe, "text")
+        assert os.read(reader, 100) == b"text"
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+    with pytest.raises(OutputError, match="a device or a pipe"), atomic_path(pipe):
+        pass
+    assert pipe.is_fifo()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_device_keeps_being_one():
+    with pytest.raises(OutputError, match="disk is full"):
+        atomic_write_text("/dev/full", "text")
+    with pytest.raises(OutputError, match="a device or a pipe"), atomic_path("/dev/full"):
+        pass
+    assert not os.path.isfile("/dev/full")
