@@ -87,6 +87,9 @@ def message_of(error: Exception) -> str:
         return str(error)
     if isinstance(error, MemoryError):
         return "out of memory; ask for a smaller mesh or fewer points"
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        remedy = "; check its rights" if isinstance(error, PermissionError) else ""
+        return f"{error.filename}: {error.strerror.lower()}{remedy}"
     hint = "this is a fault of simmesh; add --traceback to see where"
     return f"{type(error).__name__}: {error}\n  {hint}"
 

@@ -116,3 +116,9 @@ def test_a_command_without_its_files_shows_its_help_and_is_no_pass(
 def test_a_traceback_comes_when_asked(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--traceback", "input.path=nothing.ply"]) == 2
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_path_that_the_system_refuses_is_no_fault_of_simmesh(fails) -> None:
+    said = fails("run", f"input.path={'a' * 300}.ply")
+    assert "file name too long" in said
+    assert "fault of simmesh" not in said
