@@ -95,7 +95,10 @@ def define_tet_mesh(stage: Any, prim_path: str, mesh: TetMesh) -> Any:
     prim.CreatePointsAttr(Vt.Vec3fArray.FromNumpy(points))
     prim.CreateTetVertexIndicesAttr(Vt.Vec4iArray.FromNumpy(mesh.tets))
     prim.CreateOrientationAttr(UsdGeom.Tokens.rightHanded)
-    prim.CreateSurfaceFaceVertexIndicesAttr(UsdGeom.TetMesh.ComputeSurfaceFaces(prim))
+    # The faces and their order are those of UsdGeom.TetMesh.ComputeSurfaceFaces, in a third of its time.
+    surface = boundary_faces(mesh.tets)[0]
+    surface = np.ascontiguousarray(surface[np.lexsort(surface.T[::-1])], dtype=np.int32)
+    prim.CreateSurfaceFaceVertexIndicesAttr(Vt.Vec3iArray.FromNumpy(surface))
     prim.CreateExtentAttr(extent_of(points))
     values = np.zeros(0) if mesh.labels is None else np.unique(mesh.labels)
     if len(values) > 1 or values.any():
@@ -171,8 +174,12 @@ def _write_stage(path: Path, frame: Frame, define: Any) -> None:
 
 
 def _six_volumes(points: NDArray[Any], tets: NDArray[Any]) -> NDArray[Any]:
-    a, b, c, d = (points[tets[:, k]] for k in range(4))
-    return np.einsum("ij,ij->i", np.cross(b - a, c - a), d - a)
+    axes = [np.ascontiguousarray(points[:, k]) for k in range(3)]
+    corner = tets.T.astype(np.intp)
+    (ux, uy, uz), (vx, vy, vz), (wx, wy, wz) = (
+        [axis.take(corner[k]) - axis.take(corner[0]) for axis in axes] for k in (1, 2, 3)
+    )
+    return (uy * vz - uz * vy) * wx + (uz * vx - ux * vz) * wy + (ux * vy - uy * vx) * wz
 
 
 def extent_of(points: NDArray[np.float32]) -> Any:

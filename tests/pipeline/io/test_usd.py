@@ -340,3 +340,12 @@ def test_a_material_that_is_not_read_is_told_in_si(tmp_path, make_box, caplog):
     assert "density 1.2e+06 kg/m^3" in caplog.text
     assert "youngs_modulus 50000 Pa" in caplog.text
     assert "poissons_ratio 0.25" in caplog.text
+
+
+def test_surface_faces_are_those_that_usd_computes(tmp_path, make_box):
+    path = write_tets(tmp_path / "box.usdc", make_box(3, seed=2))
+    stage = Usd.Stage.Open(str(path))
+    prim = next(UsdGeom.TetMesh(p) for p in stage.Traverse() if p.IsA(UsdGeom.TetMesh))
+    expected = np.array(UsdGeom.TetMesh.ComputeSurfaceFaces(prim))
+    assert len(expected) == 3 * 3 * 6 * 2
+    np.testing.assert_array_equal(np.array(prim.GetSurfaceFaceVertexIndicesAttr().Get()), expected)
