@@ -4,6 +4,8 @@ The variance that a plane fit of k neighbours leaves is sigma^2 plus a part of c
 reaches as far as the root of k, so the deviation by curvature grows like k and two sizes tell them apart:
 
     r_k^2 = sigma^2 + (c k)^2        sigma^2 = (16 r_k^2 - r_4k^2) / 15
+
+A thin slab is told from noise by the shape of the distribution (`two_sheets.py`).
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.points.neighbors import nearest_neighbors, neighbor_table
 from pipeline.points.sheets import LARGEST_NOISE
+from pipeline.points.two_sheets import shows_two_sheets
 from pipeline.types import Points
 from warp_kernels.sample_planes import best_patch, fit_planes
 
@@ -23,6 +26,8 @@ NOISY = 0.2
 """Noise in units of the sample spacing above which samples are denoised."""
 _SCALES = (16, 64, 256)
 """Neighbours of the plane fits that are compared."""
+_SHEET_NEIGHBORS = 64
+"""Neighbours among which two sheets are looked for: those whose fits tell the noise."""
 _PROBES = 2000
 """Samples at which the noise is estimated."""
 _LARGEST_GROWTH = 2.0
@@ -95,6 +100,8 @@ def estimate_noise(points: Points, rng: np.random.Generator, device: str = "cpu"
     spacing = float(np.median(distance[:, _SCALES[1] - 1])) * np.sqrt(np.pi / _SCALES[1])
     fine, coarse = ((16 * variance[i] - variance[i + 1]) / 15 for i in range(2))
     if fine <= 0 or variance[1] > _LARGEST_GROWTH**2 * variance[0]:
+        return Noise(0.0, spacing)
+    if shows_two_sheets(points, near[:, :_SHEET_NEIGHBORS]):
         return Noise(0.0, spacing)
     deviation = np.sqrt(fine)
     if deviation > _SLAB * spacing and coarse > fine:

@@ -52,3 +52,32 @@ def test_curves_and_small_clouds_count_as_clean() -> None:
     rng = np.random.default_rng(0)
     assert not estimate_noise(rng.normal(size=(5000, 2)), rng).is_large
     assert not estimate_noise(rng.normal(size=(500, 3)), rng).is_large
+
+
+def slab(count: int, thickness: float, noise: float = 0.0) -> np.ndarray:
+    """Sample both faces of a plate of the unit square."""
+    rng = np.random.default_rng(5)
+    x = rng.uniform(0, 1, (count, 3))
+    x[:, 2] = thickness / 2 * rng.choice([-1.0, 1.0], count)
+    return x + rng.normal(0, noise, (count, 3))
+
+
+@pytest.mark.parametrize("thickness", [1.0, 1.5, 2.0, 3.0])
+def test_two_sheets_are_not_noise(thickness: float) -> None:
+    # In units of the root of the area per sample, 2 / n for both faces.
+    points = slab(20000, thickness * np.sqrt(2 / 20000))
+    assert not estimate_noise(points, np.random.default_rng(0)).is_large
+
+
+def test_two_sheets_with_little_noise_are_not_one() -> None:
+    spacing = np.sqrt(2 / 20000)
+    assert not estimate_noise(slab(20000, 2 * spacing, 0.15 * spacing), np.random.default_rng(0)).is_large
+
+
+@pytest.mark.parametrize("draw", [np.random.Generator.normal, np.random.Generator.uniform])
+def test_one_noisy_sheet_is_not_two(draw) -> None:  # type: ignore[no-untyped-def]
+    rng = np.random.default_rng(6)
+    points = rng.uniform(0, 1, (20000, 3))
+    points[:, 2] = draw(rng, -1, 1, 20000) if draw is np.random.Generator.uniform else draw(rng, size=20000)
+    points[:, 2] *= 0.5 * np.sqrt(1 / 20000)
+    assert estimate_noise(points, np.random.default_rng(0)).is_large
