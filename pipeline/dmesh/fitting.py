@@ -1,14 +1,19 @@
-"""Bring a surface of decided faces nearer to its samples with as few faces as wanted: fit, collapse, flip."""
+"""Bring a surface of decided faces nearer to its samples with as few faces as wanted: fit, split, collapse,
+flip.
+"""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from pipeline.context import RunContext
 from pipeline.dmesh.coarsening import CoarseningConfig, CollapsingMesh, sample_quadrics
+from pipeline.dmesh.densification import add_samples, split_edges
 from pipeline.dmesh.flipping import flip_edges
 from pipeline.dmesh.refinement import RefinementConfig, closest_on_faces, refine_positions, snap_border
 from pipeline.points.border_samples import BorderSamples
+from pipeline.points.jets import SmoothSurface
 from pipeline.points.survey import Survey
 from pipeline.topology import orient_faces
 from pipeline.types import Indices, Points
@@ -19,6 +24,8 @@ LARGEST_STEP = 0.5
 """Longest move of a vertex in a fit, in units of the shortest edge at it."""
 LARGEST_FINAL_STEP = 0.3
 """The same after coarsening."""
+_SMOOTH_FITS = 2
+"""Times that the smooth surface is sampled on the faces before they are fitted to it."""
 
 
 def fit_vertices(
@@ -42,6 +49,37 @@ def fit_vertices(
     if len(survey.border.index):
         points = snap_border(points, faces, survey.samples, survey.planes, context.device)
     return points
+
+
+def refine(
+    points: Points,
+    faces: Indices,
+    survey: Survey,
+    config: RefinementConfig,
+    max_faces: int,
+    context: RunContext,
+) -> tuple[Points, Indices, Survey]:
+    """Split edges where the samples allow more vertices than the choice of faces did, and fit again.
+
+    Samples that were noisy, and sheets that nearly touch, are left as they are.
+
+    Returns:
+        The mesh, and what later fits are to see: the samples, and where edges were split, samples of the
+        smooth surface between them.
+    """
+    wanted = int(min(len(survey.samples) / config.samples_per_vertex, max_faces / 2))
+    if len(points) >= wanted or survey.noise.is_large or survey.planes.layered:
+        return points, faces, survey
+    points, faces = split_edges(points, faces, wanted)
+    smooth = SmoothSurface(survey.samples, survey.planes, context.device)
+
+    def between() -> Survey:
+        samples, planes = add_samples(points, faces, smooth)
+        return replace(survey, samples=samples, planes=planes, border=BorderSamples.none(3))
+
+    for _ in range(_SMOOTH_FITS):
+        points = fit_vertices(points, faces, between(), config, context)
+    return points, faces, between()
 
 
 def coarsen(

@@ -50,12 +50,14 @@ class RefinementConfig:
     """Pull of a vertex back along the surface in those rounds."""
     noise_damping: float = 0.2
     """Pull of a vertex back along the surface in all rounds where samples had to be denoised."""
+    samples_per_vertex: float = 2.0
+    """Samples behind one vertex, at least, once the faces are decided; fewer than there are before."""
 
     def __post_init__(self) -> None:
         for name in ("rounds", "final_rounds"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: expected 0 or more, got {getattr(self, name)}")
-        for name in ("damping", "normal_damping", "final_damping", "noise_damping"):
+        for name in ("damping", "normal_damping", "final_damping", "noise_damping", "samples_per_vertex"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: expected a positive number, got {getattr(self, name)}")
 

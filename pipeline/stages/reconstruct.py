@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.context import RunContext
 from pipeline.dmesh.closing import close_curve, close_surface
 from pipeline.dmesh.coarsening import CoarseningConfig
-from pipeline.dmesh.fitting import coarsen, fit_vertices, polish
+from pipeline.dmesh.fitting import coarsen, fit_vertices, polish, refine
 from pipeline.dmesh.junctions import Junctions
 from pipeline.dmesh.optimization import OptimizationConfig
 from pipeline.dmesh.orientation import orient_outward
@@ -129,10 +129,11 @@ def _mesh(
     else:
         faces = saved["faces"]
     if step < _COARSE and survey.dimension == 3:
+        points, faces, seen = refine(points, faces, survey, config.refinement, config.max_faces, context)
         points, faces = coarsen(
-            points, faces, survey, config.coarsening, config.max_faces, largest_error, context
+            points, faces, seen, config.coarsening, config.max_faces, largest_error, context
         )
-        points, faces = polish(points, faces, survey, config.refinement, context)
+        points, faces = polish(points, faces, seen, config.refinement, context)
         context.checkpoint(_COARSE, points=points, faces=faces)
     return points, faces
 
