@@ -20,6 +20,7 @@ from pipeline.dmesh.orientation import orient_outward
 from pipeline.dmesh.patches import Surface
 from pipeline.dmesh.placement import PlacementConfig
 from pipeline.dmesh.refinement import RefinementConfig, closest_on_faces
+from pipeline.dmesh.retrying import retry
 from pipeline.dmesh.selection import SelectionConfig
 from pipeline.dmesh.tessellation import minimum_ball_share
 from pipeline.dmesh.vertices import LoopContext, optimize_vertices, place_vertices
@@ -125,6 +126,13 @@ def _mesh(
         context.checkpoint(_OPTIMIZED, points=points, links=junctions.links)
     if step < _CLOSED:
         points, faces = _faces(points, junctions, survey, config, context)
+        if survey.dimension == 3 and not config.optimization.enabled:
+
+            def decide(placement: PlacementConfig, trial: RunContext) -> tuple[Points, Indices]:
+                placed = place_vertices(survey, placement, config.max_faces, trial)
+                return _faces(*placed, survey, config, trial)
+
+            points, faces = retry(points, faces, decide, survey, config.placement, config.max_faces, context)
         context.checkpoint(_CLOSED, points=points, faces=faces)
     else:
         faces = saved["faces"]
