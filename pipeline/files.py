@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import time
@@ -246,12 +247,15 @@ def _export(
     if key == "usd":
         settings = replace(settings, usd_extension=target.suffix.lower())
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".simmesh.") as folder:
-        asset = function(mesh, config=settings, folder=Path(folder), **arguments)
+        try:
+            asset = function(mesh, config=settings, folder=Path(folder), **arguments)
+        except OutputError as error:  # names the folder beside, of which no one knows
+            raise OutputError(str(error).replace(str(Path(folder)), str(target.parent))) from error
         files = {path: target.parent / path.name for path in asset.paths.values()}
         files[asset.paths[key]] = target
         try:
             for source, final in files.items():
-                shutil.move(source, final)
+                shutil.move(source, os.path.realpath(final) if final.is_symlink() else final)
         except OSError as error:
             raise output_error(target, error) from error
     return [target, *(path for path in files.values() if path != target)], asset

@@ -104,5 +104,6 @@ def _coordinates(lines: list[str]) -> NDArray[np.float64]:
     rows = [line.split()[:3] for line in lines]
     short = next((k for k, row in enumerate(rows) if len(row) < 3), None)
     if short is not None:
-        raise InputError(f"vertex {short + 1} has {len(rows[short])} coordinates, expected 3")
+        found = f"vertex {short + 1} has {len(rows[short])} coordinates"
+        raise InputError(f"{found}, not 3: truncated or damaged; export it again")
     return np.array(rows, dtype=np.float64).reshape(-1, 3)

@@ -30,7 +30,7 @@ def test_duplicates_are_found_in_any_order_of_their_corners(make_box, order):
     assert caught.value.rows == (7,)
 
 
-@pytest.mark.parametrize("pair", permutations(range(4), 2))
+@pytest.mark.parametrize("pair", list(permutations(range(4), 2)))
 def test_a_corner_that_is_there_twice_is_named(make_box, pair):
     mesh = make_box(2)
     tets = mesh.tets.copy()
