@@ -333,8 +333,6 @@ class SimReport:
 
 def _may_repeat(rows: Indices, point_count: int) -> bool:
     """Whether two rows may hold the same points in any order: those have equal sums of random numbers."""
-    if not len(rows):
-        return False
     number = np.random.default_rng(0).integers(0, 1 << 63, point_count, dtype=np.int64)
     sums = number.take(rows[:, 0])
     for k in range(1, rows.shape[1]):
