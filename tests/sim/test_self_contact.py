@@ -17,6 +17,8 @@ from sim.quadratic import elastic_of, refine_degree
 from sim.self_contact import MeshContact, SelfContact, SurfaceContact
 from sim.solver import Newton, NewtonConfig
 
+from .conftest import random_rotation
+
 ROOF = np.array([[-3.0, -2.0, -0.6], [3.1, -2.2, -0.7], [0.1, 3.0, -0.5], [0.4, 0.5, -0.1]])
 SIDES = np.array([[0, 1, 3], [1, 2, 3], [2, 0, 3]])
 
@@ -272,3 +274,67 @@ def test_quadratic_body_has_contact_of_its_parts(blocks: Callable, device: str) 
     assert contact.value(model.to_device(state.positions)) > 0.0
     # Contact is between the two: their momentum stays, to the residual of the steps.
     np.testing.assert_allclose(model.masses @ state.velocities, before, atol=1e-9 * np.abs(before).max())
+
+
+TET = np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_force_is_continuous_where_the_nearest_points_change_their_case(seed: int) -> None:
+    # One tet turns and slides along another, from faces to edges to corners. Where the force changes most
+    # between two of 300 places, and there in the half of the larger change, and so on, nothing is left of it.
+    rng = np.random.default_rng(seed)
+    turned = TET @ random_rotation(seed).T
+    tets = np.array([[0, 1, 2, 3], [4, 5, 6, 7]])
+    points = np.concatenate([TET, turned - turned.mean(axis=0) + [1.6, 1.6, 1.6]])
+    model = SoftBodyModel.from_arrays(points, tets)
+    contact = SelfContact(model, d_hat=0.6, pressure=1.0)
+    near = points.copy()
+    while contact.gap(near) > 0.15:
+        near[4:] += 0.02 * (near[:4].mean(axis=0) - near[4:].mean(axis=0))
+    spin = 0.1 * rng.normal(size=(3, 3))
+    slide = 0.1 * rng.normal(size=3)
+
+    def force(u: float) -> np.ndarray:
+        x = near.copy()
+        center = x[4:].mean(axis=0)
+        x[4:] = (x[4:] - center) @ (np.eye(3) + u * (spin - spin.T)) + center + u * slide
+        assert contact.gap(x) > 1e-3
+        return gradient_of(contact, x)
+
+    places = np.linspace(-0.5, 0.5, 301)
+    forces = np.array([force(u) for u in places])
+    changes = np.abs(np.diff(forces, axis=0)).max(axis=(1, 2))
+    k = int(changes.argmax())
+    low, high = places[k : k + 2]
+    for _ in range(30):
+        middle = (low + high) / 2.0
+        at_low, at_middle, at_high = force(low), force(middle), force(high)
+        if np.abs(at_middle - at_low).max() >= np.abs(at_high - at_middle).max():
+            high = middle
+        else:
+            low = middle
+    assert np.abs(force(high) - force(low)).max() <= 1e-9 * np.abs(forces).max()
+
+
+def test_force_is_continuous_where_edges_become_parallel(box: Callable) -> None:
+    # The nearest points of two edges jump there from end to end: the mollifier takes their force away.
+    points, tets = box((1, 1, 1))
+    both = np.concatenate([points, points + np.array([0.2, 0.3, 1.05])])
+    model = SoftBodyModel.from_arrays(both, np.concatenate([tets, tets + 8]))
+    contact = SelfContact(model, d_hat=0.2, pressure=1.0)
+
+    def force(angle: float) -> np.ndarray:
+        x = both.copy()
+        c, s = np.cos(angle), np.sin(angle)
+        center = x[8:].mean(axis=0)
+        # About an oblique axis, so that edges along all three sides turn.
+        x[8:] = (x[8:] - center) @ np.array([[c, s, 0.0], [-s, c, 0.0], [0.0, 0.0, 1.0]]) + center
+        x[8:, 2] += angle * x[8:, 0]
+        return gradient_of(contact, x)
+
+    before, at, after = force(-1e-9), force(0.0), force(1e-9)
+    size = np.abs(at).max()
+    assert size > 0.0
+    np.testing.assert_allclose(before, at, rtol=0, atol=1e-6 * size)
+    np.testing.assert_allclose(after, at, rtol=0, atol=1e-6 * size)
