@@ -27,7 +27,7 @@ from pipeline.io.formats import (
     write_tets,
 )
 from pipeline.io.report_counts import count_words
-from pipeline.io.report_errors import error_bar
+from pipeline.io.report_errors import error_bar, worst_elements
 from pipeline.progress import Progress, ProgressContext, duration
 from pipeline.run_folder import new_folder
 from pipeline.source import ARTIFACT, KIND, Source, kind_of, sample, sizes
@@ -275,5 +275,7 @@ def _report_words(report: SimReport, lines: list[str]) -> str:
     rows = [f"  {'pass' if check.passed else 'FAIL'}  {describe(check)}" for check in report.checks]
     if errors := error_bar(report):
         lines = [*lines, f"error bar: {errors}"]
+    if worst := worst_elements(report):
+        lines = [*lines, f"worst elements: {worst}"]
     verdict = "ready for simulation" if report.passed else "NOT ready: a check is below its limit"
     return "\n".join([*rows, *lines, verdict])

@@ -1,8 +1,20 @@
-"""The error bar of a validation in one line, for the summary of a run and for its report page."""
+"""The error bar and the worst elements of a validation in one line each, for summaries and report pages."""
 
 from __future__ import annotations
 
 from pipeline.types import SimReport
+
+
+def worst_elements(report: SimReport) -> str:
+    """Name the worst tet of each kind and where it lies [m]; empty where none is known."""
+    found: dict[str, str] = {}
+    lists = [report.metrics.get("worst_elements"), *(s.get("worst") for s in report.scenarios.values())]
+    for rows, where in zip(lists, ["", *(f" in {name}" for name in report.scenarios)]):
+        for row in rows or []:
+            place = ", ".join(f"{value:.3g}" for value in row["position"])
+            words = f"tet {row['tet']} at ({place}), {row['metric']}{where} {row['value']:.3g}"
+            found.setdefault(row["metric"] + where, words)
+    return "; ".join(found.values())
 
 
 def error_bar(report: SimReport) -> str:
