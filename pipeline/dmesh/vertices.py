@@ -35,7 +35,8 @@ def place_vertices(
         settings = settings.for_noise(survey.noise)
     elif survey.planes.layered:
         settings = settings.for_sheets(len(survey.samples), max_faces)
-    count = vertex_count(len(survey.samples), max_faces, survey.dimension, settings)
+    even = survey.planes.even_count or len(survey.samples)
+    count = vertex_count(even, max_faces, survey.dimension, settings)
     points, radius = survey.thin(count, context)
     spacing = LATTICE * radius if radius else survey.planes.typical_spacing
     laid, junctions = lay_vertices(survey.lines, spacing)

@@ -9,6 +9,7 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
+from pipeline.points.even_neighbors import even_subset, neighbors_among
 from pipeline.points.neighbors import nearest_neighbors
 from pipeline.points.sheets import are_layered, normals_by_sheet
 from pipeline.types import Points
@@ -31,11 +32,14 @@ class SamplePlanes:
     residuals: NDArray[np.float64]
     """Root mean square distance of the fitted neighbours from the plane, shape (n,)."""
     spacing: NDArray[np.float64]
-    """Mean distance to the 6 (2D: 2) nearest samples, shape (n,)."""
+    """Mean distance to the 6 (2D: 2) nearest samples, across lines of samples where there are such, shape
+    (n,)."""
     neighbors: NDArray[np.int32]
-    """Nearest samples without the sample itself, shape (n, k), -1 where there are fewer."""
+    """Nearest samples without the sample itself, shape (n, k), -1 where there are fewer; see `even_count`."""
     layered: bool = False
     """Whether sheets nearly touch, so that neighbours have to be told by sheet (`sheets.py`)."""
+    even_count: int | None = None
+    """Samples that neighbours were taken from, fewer than all where samples lie in lines; all if None."""
 
     @cached_property
     def typical_spacing(self) -> float:
@@ -79,6 +83,9 @@ def estimate_planes(
     n, d = points.shape
     k = min(PATCH_NEIGHBORS[d], n - 1)
     neighbors, distance = nearest_neighbors(points, k, device=device)
+    rows = even_subset(points, float(np.median(distance[:, 0])), 4 * k, device) if d == 3 else None
+    if rows is not None:
+        neighbors, distance = neighbors_among(points, rows, k, device)
     spacing = distance[:, : _ring(d, k)].mean(axis=1)
     vector = wp.vec2d if d == 2 else wp.vec3d
     x: wp.array = wp.array(points, dtype=vector, device=device)
@@ -90,4 +97,6 @@ def estimate_planes(
     layered = sheets and d == 3 and are_layered(points, sharp, neighbors, device)
     if layered and normals is None:
         sharp = normals_by_sheet(points, sharp, neighbors, float(np.median(spacing)), device)
-    return SamplePlanes(sharp, residuals.numpy()[patch], spacing, neighbors, layered)
+    return SamplePlanes(
+        sharp, residuals.numpy()[patch], spacing, neighbors, layered, n if rows is None else len(rows)
+    )

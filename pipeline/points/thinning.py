@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
-from pipeline.points.sample_planes import SamplePlanes
 from pipeline.points.sheets import PARALLEL, STRETCH
 from pipeline.types import Points
 from warp_kernels.thinning import KEPT, thinning_round
+
+if TYPE_CHECKING:
+    from pipeline.points.sample_planes import SamplePlanes
 
 _ROUNDS_PER_CHECK = 4
 _TOLERANCE = 0.03
@@ -58,6 +62,19 @@ def thin(
             break
         radius *= (len(kept) / count) ** (1 / order)
     return best, best_radius
+
+
+def thin_to_radius(
+    points: Points, radius: float, rng: np.random.Generator, device: str = "cpu"
+) -> NDArray[np.int64]:
+    """Return rows of a maximal set of 3D samples no two of which are nearer than the radius, ascending."""
+    x: wp.array = wp.array(points.astype(np.float32), dtype=wp.vec3, device=device)
+    priority: wp.array = wp.array(
+        rng.permutation(len(points)).astype(np.int32), dtype=wp.int32, device=device
+    )
+    grid = wp.HashGrid(128, 128, 128, device=device)
+    none: wp.array = wp.array(np.zeros((0, 3), dtype=np.float32), dtype=wp.vec3, device=device)
+    return np.flatnonzero(_maximal_set(grid, x, none, priority, radius) == KEPT)
 
 
 def thin_planes(
