@@ -18,7 +18,7 @@ from pipeline.dmesh.polygons import boundary_loops
 from pipeline.dmesh.refinement import closest_on_faces
 from pipeline.errors import StageError
 from pipeline.points.survey import Survey
-from pipeline.topology import orient_faces
+from pipeline.topology import components, orient_faces
 from pipeline.types import Indices, Points
 
 CLOSING_COUNTS = ("speck_faces", "cured_faces", "filled_faces")
@@ -37,6 +37,8 @@ class Fidelity:
 
     loops: int
     """Loops of open edges."""
+    parts: int
+    """Connected parts; a thin part that was cut off is one more."""
     distance: float
     """Root mean square distance of the samples in units of their spacing."""
     bare: int
@@ -47,8 +49,8 @@ class Fidelity:
         return self.bare < LEAST_BARE
 
     def is_better_than(self, other: Fidelity) -> bool:
-        """Whether there are fewer loops, or as many and the samples are nearer."""
-        return (self.loops, self.distance) < (other.loops, other.distance)
+        """Whether there are fewer loops; of as many, fewer parts; of as many, the samples are nearer."""
+        return (self.loops, self.parts, self.distance) < (other.loops, other.parts, other.distance)
 
 
 def fidelity(points: Points, faces: Indices, survey: Survey, device: str = "cpu") -> Fidelity:
@@ -56,7 +58,8 @@ def fidelity(points: Points, faces: Indices, survey: Survey, device: str = "cpu"
     spacing = np.maximum(survey.planes.spacing, survey.planes.typical_spacing)
     distance = closest_on_faces(points, faces, survey.samples, device).distance / spacing
     loops = len(boundary_loops(orient_faces(faces)[0]))
-    return Fidelity(loops, float(np.sqrt((distance**2).mean())), int((distance > BARE).sum()))
+    parts = int(components(faces, 2).max(initial=-1)) + 1
+    return Fidelity(loops, parts, float(np.sqrt((distance**2).mean())), int((distance > BARE).sum()))
 
 
 Decide = Callable[[PlacementConfig, RunContext], tuple[Points, Indices]]

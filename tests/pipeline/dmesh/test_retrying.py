@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -97,3 +99,15 @@ def test_samples_that_do_not_limit_the_vertices_are_not_decided_again(max_faces:
     points, faces, survey = sphere_and_survey()
     cut = without_cap(points, faces, 0.4)
     assert run(points, cut, survey, never, RunContext(), max_faces) is cut
+
+
+def test_a_part_that_is_cut_off_is_worse_than_samples_farther_away() -> None:
+    points, faces, survey = sphere_and_survey()
+    whole = fidelity(points, faces, survey)
+    # A tetrahedron of its own beside the sphere.
+    corners = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]]) * 0.01 + 0.6
+    tetrahedron = np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [0, 3, 2]], dtype=np.int32) + len(points)
+    two = fidelity(np.concatenate([points, corners]), np.concatenate([faces, tetrahedron]), survey)
+    assert (whole.parts, two.parts) == (1, 2)
+    farther = replace(whole, distance=2 * whole.distance)
+    assert farther.is_better_than(two)
