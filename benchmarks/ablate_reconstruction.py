@@ -92,6 +92,12 @@ PARTS: dict[str, Part] = {
     "no flips, no fit after coarsening": Part(
         lambda config: replace(config, refinement=RefinementConfig(final_rounds=0))
     ),
+    "Chamfer on decided faces, 50": Part(
+        lambda config: replace(config, refinement=RefinementConfig(chamfer_iterations=50))
+    ),
+    "Chamfer on decided faces, 200": Part(
+        lambda config: replace(config, refinement=RefinementConfig(chamfer_iterations=200))
+    ),
     "Chamfer loop, 200 iterations": _loop(200, 1 / 32, True),
     "Chamfer loop, 50, real values fixed": _loop(50, 1 / 16, False),
 }

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pipeline.context import RunContext
 from pipeline.dmesh.coarsening import CoarseningConfig, CollapsingMesh, sample_quadrics
 from pipeline.dmesh.densification import add_samples, split_edges
+from pipeline.dmesh.descent import descend
 from pipeline.dmesh.flipping import flip_edges
 from pipeline.dmesh.refinement import RefinementConfig, closest_on_faces, refine_positions, snap_border
 from pipeline.points.border_samples import BorderSamples
@@ -31,7 +32,9 @@ _SMOOTH_FITS = 2
 def fit_vertices(
     points: Points, faces: Indices, survey: Survey, config: RefinementConfig, context: RunContext
 ) -> Points:
-    """Fit the vertices to the samples by rounds of least squares; then move borders of a surface out."""
+    """Fit the vertices to the samples by rounds of least squares, move borders of a surface out, and follow
+    the expected Chamfer loss where that is wanted.
+    """
     for i in range(config.rounds):
         step = refine_positions(
             points,
@@ -48,6 +51,9 @@ def fit_vertices(
         context.record(i + 1, total=config.rounds, phase="fit", distance=step.distance)
     if len(survey.border.index):
         points = snap_border(points, faces, survey.samples, survey.planes, context.device)
+    if config.chamfer_iterations:
+        normals = survey.planes.normals
+        points = descend(points, faces, survey.samples, normals, config.chamfer_iterations, context)
     return points
 
 

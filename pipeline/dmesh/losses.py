@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
 from pipeline.dmesh.point_features import PointFeatures
-from pipeline.dmesh.tessellation import MinimumBallTessellation
 from pipeline.points.neighbors import PointCells, to_device
 from pipeline.types import Points
 from warp_kernels import chamfer as kernels
@@ -18,6 +19,13 @@ PLACES = {
     3: np.array([[2 / 3, 1 / 6, 1 / 6], [1 / 6, 2 / 3, 1 / 6], [1 / 6, 1 / 6, 2 / 3], [1 / 3, 1 / 3, 1 / 3]]),
 }
 """Barycentric weights of the places of a face that look for their nearest target."""
+
+
+class FacesAndCells(Protocol):
+    """What the loss looks at: faces that may exist, and their points in a grid."""
+
+    faces: wp.array
+    cells: PointCells
 
 
 class ExpectedChamfer:
@@ -60,7 +68,7 @@ class ExpectedChamfer:
     def refresh(
         self,
         features: PointFeatures,
-        tessellation: MinimumBallTessellation,
+        tessellation: FacesAndCells,
         prob: wp.array,
         batch: NDArray[np.int64] | None = None,
     ) -> None:
@@ -91,7 +99,7 @@ class ExpectedChamfer:
     def evaluate(
         self,
         features: PointFeatures,
-        tessellation: MinimumBallTessellation,
+        tessellation: FacesAndCells,
         prob: wp.array,
         prob_gradient: wp.array,
     ) -> None:
