@@ -163,7 +163,7 @@ def test_what_is_no_tetrahedral_mesh_cannot_be_checked(fails) -> None:
     assert "simmesh tetrahedralize" in fails("check", "box.ply")
     assert "no such file" in fails("check", "nothing.msh")
     Path("text.msh").write_text("Dear reader")
-    assert "damaged, or not a .msh file" in fails("check", "text.msh")
+    assert "not a Gmsh file" in fails("check", "text.msh")
 
 
 @pytest.mark.parametrize(
