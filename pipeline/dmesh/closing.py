@@ -34,8 +34,10 @@ def close_surface(surface: Surface, junctions: Junctions, context: RunContext) -
             "reconstruct: the points do not form a surface of more than a few faces; "
             "they may be too few or too noisy. Give more points"
         )
-    points, faces, split = split_pinches(surface.points, cured.faces)
-    context.count("split_vertices", split, "vertices split where two sheets met in a point")
+    points, faces = surface.points, cured.faces
+    if not cured.is_ragged:
+        points, faces, split = split_pinches(points, faces)
+        context.count("split_vertices", split, "vertices split where two sheets met in a point")
     points, faces, _ = compact(points, faces)
     context.record(2, total=2, phase="closing", faces=len(faces))
     return points, faces

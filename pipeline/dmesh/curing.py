@@ -59,6 +59,8 @@ class Cured:
     """Faces of parts too small to be a surface."""
     filled: int = 0
     """Faces added to close holes that samples cover."""
+    is_ragged: bool = False
+    """More than `RAGGED` of the edges were open."""
 
 
 def cure(surface: Surface, faces: Indices, rounds: int = 16) -> Cured:
@@ -75,7 +77,8 @@ def cure(surface: Surface, faces: Indices, rounds: int = 16) -> Cured:
         return Cured(faces)
     layered = surface.planes.layered
     first = _fill_first(surface, faces) if layered else Cured(faces)
-    if _open_share(first.faces) > RAGGED:
+    is_ragged = _open_share(first.faces) > RAGGED
+    if is_ragged:
         shape = _cure_ragged(surface, first.faces)
         zipped = Cured(shape.faces)
     else:
@@ -89,6 +92,7 @@ def cure(surface: Surface, faces: Indices, rounds: int = 16) -> Cured:
         sum(step.removed for step in steps),
         sum(step.specks for step in steps) + len(closed) - len(kept),
         sum(step.filled for step in steps) + len(closed) - len(zipped.faces),
+        is_ragged,
     )
 
 

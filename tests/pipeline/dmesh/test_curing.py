@@ -120,3 +120,12 @@ def test_what_defects_were_in_the_way_of_is_zipped_after_them(
     cured = cure(surface, blocked)
     summary = surface_summary(SurfaceMesh(surface.points, cured.faces))
     assert (summary["watertight"], summary["oriented"]) == (True, True)
+
+
+def test_a_surface_with_slits_all_over_is_known_as_ragged(
+    icosphere: Callable, sphere_samples: Callable
+) -> None:
+    surface, faces, _ = _sphere_with_a_flap(icosphere, sphere_samples)
+    assert not cure(surface, faces).is_ragged
+    # With three faces in ten taken out, an edge in five is open, and more.
+    assert cure(surface, faces[np.random.default_rng(0).random(len(faces)) < 0.7]).is_ragged
