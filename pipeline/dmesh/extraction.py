@@ -14,6 +14,7 @@ openings do.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import warp as wp
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from pipeline.dmesh.candidate_faces import CandidateWorkspace
 from pipeline.dmesh.junctions import Junctions
+from pipeline.dmesh.polygons import EdgeKeys
 from pipeline.dmesh.selection import SelectionConfig, select_faces
 from pipeline.dmesh.tessellation import minimum_ball, signed_distance
 from pipeline.points.neighbors import PointCells, checked_points, nearest_neighbors, to_device
@@ -99,6 +101,38 @@ def measure_support(
         part = compare.with_nearest(_LINK_SAMPLES, at_link)
         support.offset[at_link], support.agreement[at_link] = part.offset, part.agreement
     return support
+
+
+class SupportMemory:
+    """Support of triangles among vertices that stay, each measured once however often it is asked for."""
+
+    def __init__(
+        self,
+        points: Points,
+        samples: Points,
+        planes: SamplePlanes,
+        device: str = "cpu",
+        links: NDArray[np.int64] | None = None,
+    ) -> None:
+        """Take what `measure_support` takes, but for the faces."""
+        self._key = EdgeKeys(len(points))
+        self._measure = partial(
+            measure_support, points, samples=samples, planes=planes, device=device, links=links
+        )
+        self._keys = np.zeros(0, dtype=np.int64)
+        self._known = np.zeros((3, 0))
+
+    def of(self, faces: Indices) -> Support:
+        """Return the support of faces whose vertices are sorted, shape (f, 3)."""
+        keys = self._key.of_faces(faces)
+        fresh = ~np.isin(keys, self._keys)
+        if fresh.any():
+            found = self._measure(faces=faces[fresh])
+            all_keys = np.concatenate([self._keys, keys[fresh]])
+            self._keys, first = np.unique(all_keys, return_index=True)
+            columns = np.stack([found.offset, found.gap, found.agreement])
+            self._known = np.concatenate([self._known, columns], axis=1)[:, first]
+        return Support(*self._known[:, np.searchsorted(self._keys, keys)])
 
 
 def on_links(faces: Indices, links: NDArray[np.int64], vertex_count: int) -> NDArray[np.bool_]:

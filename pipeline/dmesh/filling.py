@@ -136,7 +136,7 @@ def gap_candidates(
     rows = rows[face_normals(x, rows)[1] > 1e-6 * median**2]
     if not len(rows):
         return None
-    support = measure_support(x, rows, surface.samples, surface.planes, surface.device, surface.links)
+    support = surface.support.of(rows)
     radius = np.linalg.norm(x[rows] - x[rows[:, [1, 2, 0]]], axis=2).max(axis=1) / np.sqrt(3)
     h = surface.planes.typical_spacing
     ok = (support.offset < 0.25 * radius) & (support.gap < 2.8) & (support.agreement > 0.75)

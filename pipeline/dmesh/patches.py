@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from pipeline.dmesh.extraction import CHANCE_GAP, PLACES, face_normals
+from pipeline.dmesh.extraction import CHANCE_GAP, PLACES, SupportMemory, face_normals
 from pipeline.dmesh.polygons import EdgeKeys, cheapest_triangulations, polygon_triangles
 from pipeline.dmesh.selection import SelectionConfig
 from pipeline.metrics.surface import self_intersecting_faces
@@ -48,6 +48,11 @@ class Surface:
             return np.zeros(len(edges), dtype=bool)
         key = EdgeKeys(len(self.points))
         return np.asarray(np.isin(key.of(edges), key.of(self.links.astype(np.int32))))
+
+    @cached_property
+    def support(self) -> SupportMemory:
+        """How the samples support triangles that are offered again from round to round."""
+        return SupportMemory(self.points, self.samples, self.planes, self.device, self.links)
 
     @cached_property
     def tree(self) -> cKDTree:

@@ -7,7 +7,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from pipeline.dmesh.extraction import extract_faces, find_candidates
+from pipeline.dmesh import extraction
+from pipeline.dmesh.extraction import SupportMemory, extract_faces, find_candidates, measure_support
 from pipeline.dmesh.selection import SelectionConfig
 from pipeline.points.sample_planes import estimate_planes
 from pipeline.points.thinning import thin_planes
@@ -68,3 +69,26 @@ def test_two_sheets_half_a_spacing_apart_come_out_as_two(device: str) -> None:
     area = np.linalg.norm(cross, axis=1).sum() / 2
     # Two squares, less what filling has yet to close.
     assert 1.5 < area < 2.05
+
+
+def test_support_is_measured_once_and_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(2)
+    samples = np.column_stack([rng.random((3000, 2)), 0.01 * rng.normal(size=3000)])
+    planes = estimate_planes(samples)
+    points = np.column_stack([rng.random((60, 2)), np.zeros(60)])
+    faces = np.array(list(combinations(range(12), 3)), dtype=np.int32)
+    measured = []
+
+    def counted(points: Points, faces: Points, **others: object) -> extraction.Support:
+        measured.append(len(faces))
+        return measure_support(points, faces, **others)
+
+    monkeypatch.setattr(extraction, "measure_support", counted)
+    memory = SupportMemory(points, samples, planes)
+    memory.of(faces[40:90])
+    order = rng.permutation(len(faces))
+    known, expected = memory.of(faces[order]), measure_support(points, faces[order], samples, planes)
+    memory.of(faces)
+    assert measured == [50, len(faces) - 50]
+    for name in ("offset", "gap", "agreement"):
+        np.testing.assert_array_equal(getattr(known, name), getattr(expected, name))
