@@ -9,6 +9,7 @@ from __future__ import annotations
 import warp as wp
 
 from warp_kernels.checks import check_array
+from warp_kernels.frames import tangent
 
 wp.set_module_options({"enable_backward": False})
 
@@ -16,15 +17,6 @@ MOST_NEIGHBORS = 32
 """Neighbours that are looked at, at most."""
 _Angles = wp.types.vector(length=MOST_NEIGHBORS, dtype=wp.float64)
 _TURN = wp.constant(wp.float64(6.283185307179586))
-
-
-@wp.func
-def tangent(n: wp.vec3d):
-    """A unit vector across a unit normal."""
-    axis = wp.vec3d(wp.float64(0.0), wp.float64(1.0), wp.float64(0.0))
-    if wp.abs(n[0]) < wp.float64(0.6):
-        axis = wp.vec3d(wp.float64(1.0), wp.float64(0.0), wp.float64(0.0))
-    return wp.normalize(wp.cross(n, axis))
 
 
 @wp.kernel

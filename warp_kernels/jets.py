@@ -24,6 +24,7 @@ from __future__ import annotations
 import warp as wp
 
 from warp_kernels.checks import check_array
+from warp_kernels.frames import tangents
 
 wp.set_module_options({"enable_backward": False})
 
@@ -46,16 +47,6 @@ class JetRule:
     band: wp.float64
     slope_ridge: wp.float64
     bend_ridge: wp.float64
-
-
-@wp.func
-def tangents(n: wp.vec3d):
-    """Return two unit vectors at right angles to a unit vector and to each other."""
-    axis = wp.vec3d(_ONE, _ZERO, _ZERO)
-    if wp.abs(n[0]) > wp.float64(0.6):
-        axis = wp.vec3d(_ZERO, _ONE, _ZERO)
-    a = wp.normalize(wp.cross(n, axis))
-    return a, wp.cross(n, a)
 
 
 @wp.func

@@ -7,7 +7,8 @@ Another density gives another chance; the surface that is nearest to all samples
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,8 +22,8 @@ from pipeline.points.survey import Survey
 from pipeline.topology import components, orient_faces
 from pipeline.types import Indices, Points
 
-CLOSING_COUNTS = ("speck_faces", "cured_faces", "filled_faces")
-"""Counts of a surface that is not kept."""
+log = logging.getLogger("simmesh")
+
 DENSITIES = (1.25, 0.8, 1.5)
 """Samples per vertex of further tries, in units of those of the first."""
 BARE = 0.5
@@ -74,6 +75,7 @@ def retry(
     placement: PlacementConfig,
     max_faces: int,
     context: RunContext,
+    earlier: Mapping[str, float],
 ) -> tuple[Points, Indices]:
     """Decide again at other densities as long as samples are bare; return the best surface.
 
@@ -82,17 +84,22 @@ def retry(
 
     Args:
         points, faces: The first surface.
-        context: Its counts become those of the surface that is returned.
+        context: Its counts become `earlier` and those of the surface that is returned.
+        earlier: Counts from before the first surface was decided.
     """
     dense = len(survey.samples) > placement.samples_per_vertex * placement.oversampling * max_faces / 2
     if dense or survey.noise.is_large or survey.planes.layered:
         return points, faces
-    best, first = fidelity(points, faces, survey, context.device), context.counts
+    best, tries = fidelity(points, faces, survey, context.device), 0
     for i, density in enumerate(DENSITIES):
         if best.is_good:
             break
         trial = RunContext(context.device, context.seed + i + 1)
         per_vertex = max(1.0, density * placement.samples_per_vertex)
+        tries += 1
+        log.info(
+            "%d points have no surface: faces are chosen again, %.3g points per vertex", best.bare, per_vertex
+        )
         try:
             other = decide(replace(placement, samples_per_vertex=per_vertex), trial)
         except StageError:
@@ -100,7 +107,8 @@ def retry(
         reached = fidelity(*other, survey, context.device)
         if reached.is_better_than(best):
             (points, faces), best = other, reached
-            for name in CLOSING_COUNTS:
-                first.pop(name, None)
-            first.update(trial.counts)
+            context.counts.clear()
+            context.counts.update(earlier)
+            context.counts.update(trial.counts)
+    context.count("chosen_again", tries, "times that faces were chosen again")
     return points, faces

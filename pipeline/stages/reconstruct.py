@@ -125,6 +125,7 @@ def _mesh(
         points = optimize_vertices(points, junctions, survey, config.optimization, loop)
         context.checkpoint(_OPTIMIZED, points=points, links=junctions.links)
     if step < _CLOSED:
+        earlier = dict(context.counts)
         points, faces = _faces(points, junctions, survey, config, context)
         if survey.dimension == 3 and not config.optimization.enabled:
 
@@ -132,7 +133,9 @@ def _mesh(
                 placed = place_vertices(survey, placement, config.max_faces, trial)
                 return _faces(*placed, survey, config, trial)
 
-            points, faces = retry(points, faces, decide, survey, config.placement, config.max_faces, context)
+            points, faces = retry(
+                points, faces, decide, survey, config.placement, config.max_faces, context, earlier
+            )
         context.checkpoint(_CLOSED, points=points, faces=faces)
     else:
         faces = saved["faces"]
